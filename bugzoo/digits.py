@@ -1,0 +1,27 @@
+"""The 8x8 handwritten digits that scikit-learn ships: 1,797 images, ten classes. Nothing is downloaded."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import torch
+from torch import Generator, Tensor
+
+
+@lru_cache(maxsize=1)
+def load() -> tuple[Tensor, Tensor]:
+    """Images (1797, 64) in float64, standardised as one block, and classes (1797,) in int64."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    x = torch.from_numpy(data.data).to(torch.float64)
+    return (x - x.mean()) / x.std(), torch.from_numpy(data.target).to(torch.int64)
+
+
+def batches(
+    gen: Generator, size: int, dtype: torch.dtype = torch.float64
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Random batches for ever: x (size, 64) in `dtype`, y (size,) in int64."""
+    x, y = load()
+    while True:
+        rows = torch.randint(len(x), (size,), generator=gen)
+        yield x[rows].to(dtype), y[rows]

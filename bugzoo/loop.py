@@ -1,0 +1,103 @@
+"""A training run on the 8x8 digits. A specimen writes `step`; its twin overrides it.
+
+loop = Loop(gen, optimizer="adam")     builds model, optimizer and data afresh
+loss = loop.advance()                  one call of `step` on the next batch
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from bugzoo import digits
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+
+
+def dense(gen: Generator, n_in: int, n_out: int) -> nn.Linear:
+    """A float64 linear layer with He-scaled weights drawn from `gen` and a zero bias."""
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out, dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.normal_(0.0, (2.0 / n_in) ** 0.5, generator=gen)
+        layer.bias.zero_()
+    return layer
+
+
+def mlp(gen: Generator, *widths: int) -> nn.Sequential:
+    """Linear layers of these widths with tanh between them, float64."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip(widths, widths[1:], strict=False):
+        layers += [dense(gen, n_in, n_out), nn.Tanh()]
+    return nn.Sequential(*layers[:-1])
+
+
+class Loop:
+    """Model, optimizer and data of one run; `step(x, y)` trains on one batch and returns the loss.
+
+    `optimizer`: sgd, adam or adamw, with learning rate `lr` and the keyword arguments `rule`.
+    `batch`: rows of one step. `micro`: lengths of the micro-batches that the step cuts it into.
+    `clip`: largest total gradient norm, or None. `scale`: factor on the loss before backward.
+    """
+
+    def __init__(
+        self,
+        gen: Generator,
+        *,
+        optimizer: str = "sgd",
+        lr: float = 0.1,
+        rule: dict | None = None,
+        batch: int = 32,
+        micro: tuple[int, ...] = (),
+        clip: float | None = None,
+        scale: float = 1.0,
+    ):
+        self.clip = clip
+        self.scale = scale
+        self.micro = micro or (batch,)
+        self.model = self.build(gen)
+        self.optimizer = OPTIMIZERS[optimizer](self.model.parameters(), lr=lr, **(rule or {}))
+        self.batches: Iterator[tuple[Tensor, Tensor]] = digits.batches(gen, batch)
+
+    def build(self, gen: Generator) -> nn.Module:
+        return mlp(gen, 64, 32, 10)
+
+    @property
+    def models(self) -> list[nn.Module]:
+        return [self.model]
+
+    @property
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        return [self.optimizer]
+
+    def step(self, x: Tensor, y: Tensor) -> float:
+        raise NotImplementedError
+
+    def advance(self) -> float:
+        """One step on the next batch; returns the loss that the loop reports."""
+        return float(self.step(*next(self.batches)))
+
+
+def textbook(loop: Loop, x: Tensor, y: Tensor) -> float:
+    """The step as the textbook has it: mean cross-entropy of the whole batch, clip, one update.
+
+    Nothing is accumulated, scaled or kept; gradients come from `autograd.grad`, never `.backward()`.
+    The optimizer's rule is torch's own.
+    """
+    parameters = [p for p in loop.model.parameters() if p.requires_grad]
+    loss = F.cross_entropy(loop.model(x), y)
+    grads = torch.autograd.grad(loss, parameters)
+    if loop.clip is not None:
+        norm = torch.linalg.vector_norm(torch.stack([g.norm() for g in grads]))
+        # torch.nn.utils.clip_grad_norm_ adds 1e-6 to the norm; so does the textbook, to agree to 1e-7
+        grads = tuple(g * min(1.0, loop.clip / (norm.item() + 1e-6)) for g in grads)
+    for p, g in zip(parameters, grads, strict=True):
+        p.grad = g
+    loop.optimizer.step()
+    for p in parameters:
+        p.grad = None
+    return loss.item()

@@ -1,0 +1,56 @@
+"""Is autograd's protocol kept? Raising, None, shape, dtype, NaN for a zero cotangent, requires_grad subsets.
+
+A pass that raises where the reference does not is a loud bug: the user sees it, so it is scored
+apart from the silent ones.
+"""
+
+from torch import Tensor
+
+from bugzoo.mismatch import compare
+from bugzoo.oracle.probe import Probe, again, cotangent, delivered, leaves
+from bugzoo.oracle.witness import Witness
+
+
+def examine(probe: Probe) -> Witness:
+    """Run the case as it is, with a zero cotangent, and with each input alone requiring grad."""
+    inputs = probe.inputs()
+    try:
+        y = probe.outputs(inputs)
+        g = probe.cotangents(y)
+        got = delivered(y, inputs, g, retain_graph=True)
+    except Exception as error:
+        words = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        return Witness("contract", True, "as it is", words, float("inf"), loud=True)
+    for n, (x, d) in enumerate(zip(leaves(inputs), got, strict=True)):
+        if d is not None and (d.shape != x.shape or d.dtype != x.dtype):
+            return _broken("as it is", f"dx{n} is {_kind(d)}, its input {_kind(x)}")
+
+    zeros = tuple(cotangent(b, "zero", probe.gen) for b in y)
+    for n, d in enumerate(delivered(y, inputs, zeros)):
+        if d is not None and bool((d != 0).any()):
+            bad = d[d != 0][0].item()
+            return _broken("zero cotangent", f"dx{n} holds {bad:.6g}, true 0")
+
+    together = tuple(None if d is None else d.clone() for d in got)
+    wrt = leaves(inputs)
+    for n in range(len(wrt) if len(wrt) > 1 and probe.truth.deterministic else 0):
+        alone = again(inputs)
+        for m, x in enumerate(leaves(alone)):
+            x.requires_grad_(m == n)
+        y = probe.outputs(alone)
+        g_now = tuple(b if 0 in b.stride() else b.clone() for b in g)
+        found = delivered(y, alone, g_now) if y else (None,)
+        if together[n] is None:
+            continue
+        difference = compare(found[0], together[n], f"dx{n}")
+        if difference.error > probe.case.rtol:
+            return _broken(f"only input {n} requires grad", difference.words, difference.error)
+    return Witness("contract", False, "as it is, zero cotangent, subsets", "kept")
+
+
+def _broken(probe: str, words: str, error: float = float("inf")) -> Witness:
+    return Witness("contract", True, probe, words, error)
+
+
+def _kind(t: Tensor) -> str:
+    return f"{'x'.join(map(str, t.shape)) or 'scalar'} {str(t.dtype).removeprefix('torch.')}"

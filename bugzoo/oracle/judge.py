@@ -1,0 +1,106 @@
+"""Asks every channel about one specimen in one case, on several seeds, and sums up.
+
+The specimen is rebuilt from its standalone text, as detectors get it: ground truth is about the
+very code that they see.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from bugzoo import source
+from bugzoo.model import Case, Context, Specimen
+from bugzoo.oracle import contract, memory, reentrancy, second_order, side_effect, trajectory, value
+from bugzoo.oracle.probe import Probe
+from bugzoo.oracle.witness import Witness
+
+SEEDS = 3
+OPERATION: dict[str, Callable[[Probe], Witness]] = {
+    "contract": contract.examine,
+    "value": value.examine,
+    "side_effect": side_effect.examine,
+    "reentrancy": reentrancy.examine,
+    "second_order": second_order.examine,
+    "memory": memory.examine,
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The truth about one specimen in one case: a witness for each channel, the awake ones first.
+
+    `probes`: how many seeds were tried. Equal means equal on that many probes.
+    """
+
+    specimen: str
+    case: str
+    witnesses: tuple[Witness, ...]
+    probes: int
+
+    @property
+    def awake(self) -> tuple[str, ...]:
+        return tuple(w.channel for w in self.witnesses if w.awake)
+
+    @property
+    def loud(self) -> bool:
+        return any(w.loud for w in self.witnesses)
+
+    def witness(self, channel: str) -> Witness | None:
+        return next((w for w in self.witnesses if w.channel == channel), None)
+
+
+def judge(specimen: Specimen, case: Case | Context, seeds: int = SEEDS) -> Finding:
+    """Examine every channel that applies; of several seeds the most awake witness is kept."""
+    examine = _loop if isinstance(case, Context) else _operation
+    best: dict[str, Witness] = {}
+    for seed in range(seeds):
+        for witness in examine(specimen, case, _seed(specimen.file, case.name, seed)):
+            known = best.get(witness.channel)
+            if known is None or (witness.awake, witness.error) > (known.awake, known.error):
+                best[witness.channel] = witness
+    ordered = sorted(best.values(), key=lambda w: not w.awake)
+    return Finding(specimen.id, case.name, tuple(ordered), seeds)
+
+
+def _operation(specimen: Specimen, case: Any, seed: int) -> list[Witness]:
+    op = source.neutral(specimen.cls).apply  # type: ignore[attr-defined]
+    found = []
+    for channel, examine in OPERATION.items():
+        if channel == "memory" and seed % SEEDS:
+            continue  # counting bytes does not depend on the values drawn
+        gen = torch.Generator().manual_seed(seed)
+        try:
+            witness = examine(Probe(op, specimen.truth, case, gen))
+        except Exception as error:
+            words = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            witness = Witness(channel, True, "as it is", words, float("inf"), loud=True)
+        found.append(witness)
+        if witness.loud and channel == "contract":
+            break  # it raises in plain use: no other channel can be asked
+    return found
+
+
+def _loop(specimen: Specimen, case: Any, seed: int) -> list[Witness]:
+    cls: Any = source.neutral(specimen.cls)
+
+    def build(gen: torch.Generator) -> Any:
+        return cls(gen, **case.options)
+
+    try:
+        path = trajectory.examine(build, specimen.truth, case, seed)
+        if seed % SEEDS:
+            return [path]
+        return [path, memory.examine_loop(build(torch.Generator().manual_seed(seed)))]
+    except Exception as error:
+        words = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raised = Witness("contract", True, "as it is", words, float("inf"), loud=True)
+        return [replace(raised, probe="training run")]
+
+
+def _seed(file: str, case: str, seed: int) -> int:
+    """A seed of the oracle's own, the same for both twins, never a detector's."""
+    digest = hashlib.sha256(f"oracle {file} {case}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") * SEEDS + seed

@@ -1,0 +1,35 @@
+"""Do bytes stay alive that nobody can use? One call after another, then count what is left.
+
+For an operation a call is forward, backward and letting go of everything; for a loop it is a step.
+"""
+
+from bugzoo.loop import Loop
+from bugzoo.oracle import heap
+from bugzoo.oracle.probe import Probe, delivered
+from bugzoo.oracle.witness import Witness
+
+LEAK = 64.0  # bytes a call: the smallest graph node takes more, and rounding of the heap less
+
+
+def examine(probe: Probe) -> Witness:
+    """Bytes left alive by each forward and backward."""
+    inputs = probe.inputs()
+
+    def call() -> None:
+        y = probe.outputs(inputs)
+        delivered(y, inputs, probe.cotangents(y))
+
+    return _judge(call, "forward and backward")
+
+
+def examine_loop(loop: Loop) -> Witness:
+    """Bytes left alive by each step."""
+    return _judge(loop.advance, "step")
+
+
+def _judge(call, what: str) -> Witness:
+    if not heap.supported():
+        return Witness("memory", False, "none", "this C library does not count its bytes")
+    gained = heap.growth(call)
+    words = f"{gained:.0f} bytes stay alive after each {what}, expected 0"
+    return Witness("memory", gained >= LEAK, f"12 x {what}", words, max(gained, 0.0))

@@ -1,0 +1,61 @@
+"""Does a pass change what it was only lent? Inputs, cotangent, outputs and saved tensors, bit by bit.
+
+The consumer of y may hand the same cotangent to another branch, another node may have saved the
+same tensor: an in-place write there is a wrong gradient elsewhere, and autograd cannot see it.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bugzoo.oracle.probe import Probe, delivered
+from bugzoo.oracle.witness import Witness
+
+
+def examine(probe: Probe) -> Witness:
+    """Snapshot all that is lent before the forward and before the backward; compare after each."""
+    inputs = probe.inputs()
+    before = _copies({f"input {n}": x for n, x in enumerate(inputs) if isinstance(x, Tensor)})
+    y = probe.outputs(inputs)
+    changed = _changed(before, "forward")
+    if not changed:
+        g = probe.cotangents(y)
+        lent = {f"input {n}": x for n, x in enumerate(inputs) if isinstance(x, Tensor)}
+        lent |= {f"output {n}": b for n, b in enumerate(y)}
+        lent |= {f"cotangent {n}": b for n, b in enumerate(g)}
+        lent |= {f"saved tensor {n}": s for n, s in enumerate(_saved(y))}
+        before = _copies(lent)
+        delivered(y, inputs, g, retain_graph=True)
+        changed = _changed(before, "backward")
+    words = changed or f"{len(before)} tensors unchanged, bit by bit"
+    return Witness("side_effect", bool(changed), "inputs, cotangent, saved", words)
+
+
+def _saved(outputs: tuple[Tensor, ...]) -> list[Tensor]:
+    found: list[Tensor] = []
+    for y in outputs:
+        node: Any = y.grad_fn
+        found += [s for s in getattr(node, "saved_tensors", ()) if isinstance(s, Tensor)]
+    return found
+
+
+def _copies(tensors: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    return {name: (t.detach(), t.detach().clone()) for name, t in tensors.items()}
+
+
+def _changed(before: dict[str, tuple[Tensor, Tensor]], when: str) -> str:
+    for name, (now, then) in before.items():
+        same = (
+            torch.equal(now.nan_to_num(), then.nan_to_num())
+            if now.is_floating_point()
+            else (torch.equal(now, then))
+        )
+        if not same:
+            differ = (now != then).reshape(-1)
+            at = int(differ.nonzero()[0])
+            return (
+                f"{when} changed {name} in {int(differ.sum())} of {now.numel()} elements: "
+                f"[{at}] was {then.reshape(-1)[at].item():.6g}, is {now.reshape(-1)[at].item():.6g}"
+            )
+    return ""

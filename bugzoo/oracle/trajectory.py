@@ -1,0 +1,51 @@
+"""Do the parameters of a training loop follow the textbook step? In float64, step by step.
+
+The reference of a loop is a function `(loop, x, y) -> loss` that does the step by `autograd.grad`
+on the whole batch: nothing is accumulated, scaled or kept.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Generator
+
+from bugzoo.loop import Loop
+from bugzoo.model import Context, Truth
+from bugzoo.oracle.witness import Witness
+
+
+def examine(
+    build: Callable[[Generator], Loop], truth: Truth, context: Context, seed: int
+) -> Witness:
+    """Run the loop and the textbook from the same seed; report the first step at which they part."""
+    loop, book = build(_gen(seed)), build(_gen(seed))
+    assert truth.reference is not None
+    for step in range(context.steps):
+        loop.advance()
+        truth.reference(book, *next(book.batches))
+        for m, (ours, theirs) in enumerate(zip(loop.models, book.models, strict=True)):
+            named = dict(theirs.named_parameters())
+            for name, p in ours.named_parameters():
+                gap = (p.detach() - named[name].detach()).abs().max().item()
+                size = max(p.detach().abs().max().item(), named[name].detach().abs().max().item())
+                error = gap / size if size > 0 else 0.0
+                if error > context.rtol or not math.isfinite(gap):
+                    worst = int((p.detach() - named[name].detach()).abs().argmax())
+                    words = (
+                        f"step {step + 1}: {'' if m == 0 else f'model {m} '}{name}[{worst}] is "
+                        f"{p.detach().reshape(-1)[worst].item():.6g}, textbook "
+                        f"{named[name].detach().reshape(-1)[worst].item():.6g}"
+                    )
+                    return _witness(True, context, words, error)
+    return _witness(False, context, f"equal over {context.steps} steps", 0.0)
+
+
+def _witness(awake: bool, context: Context, words: str, error: float) -> Witness:
+    return Witness(
+        "trajectory", awake, f"{context.steps} steps", words, error, reference="the textbook step"
+    )
+
+
+def _gen(seed: int) -> Generator:
+    return torch.Generator().manual_seed(seed)

@@ -1,0 +1,118 @@
+"""All that a detector may see: a callable and an input maker, or a training run.
+
+No name, no class, no file, no twin: the code is rebuilt from its standalone text under a neutral
+name, and the two twins of a specimen lead to the same objects except for that code.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from bugzoo import source
+from bugzoo.loop import Loop
+from bugzoo.model import Case, Context, Specimen
+
+
+def tensors(outputs: Any) -> tuple[Tensor, ...]:
+    """The tensors among the outputs of an operation, one or several."""
+    listed = outputs if isinstance(outputs, tuple | list) else (outputs,)
+    return tuple(y for y in listed if isinstance(y, Tensor))
+
+
+def leaves(inputs: Iterable[Any]) -> tuple[Tensor, ...]:
+    """The inputs that require grad, in order."""
+    return tuple(x for x in inputs if isinstance(x, Tensor) and x.requires_grad)
+
+
+class Subject:
+    """The black box of one trial; counts the passes that a detector spends on it.
+
+    offers      what it can give: operation, training, source, reference, several_inputs
+    inputs(gen) fresh inputs of the operation; those that require grad are leaves
+    op(*inputs) the operation: a tensor or a tuple of tensors
+    reference   the same function in plain differentiable torch, where there is one
+    twice       the author promises a second derivative
+    deterministic  the author promises the same bits for the same inputs
+    source      the code as text, able to stand alone
+    start(gen)  a fresh training run: `.models`, `.optimizers`, `.advance() -> loss`
+    """
+
+    def __init__(
+        self,
+        *,
+        op: Callable[..., Any] | None = None,
+        draw: Callable[[Generator], tuple[Any, ...]] | None = None,
+        extras: tuple[Any, ...] = (),
+        reference: Callable[..., Any] | None = None,
+        start: Callable[[Generator], Loop] | None = None,
+        source: str = "",
+        twice: bool = False,
+        deterministic: bool = True,
+        several_inputs: bool = False,
+    ):
+        self._op, self._draw, self._extras = op, draw, extras
+        self._reference, self._start = reference, start
+        self.source, self.twice, self.deterministic = source, twice, deterministic
+        self.forwards = self.backwards = self.steps = 0
+        offers = {
+            "operation": op is not None,
+            "training": start is not None,
+            "source": bool(source),
+            "reference": reference is not None,
+            "several_inputs": several_inputs,
+        }
+        self.offers = frozenset(name for name, offered in offers.items() if offered)
+
+    def inputs(self, gen: Generator) -> tuple[Any, ...]:
+        assert self._draw is not None
+        return self._draw(gen)
+
+    def op(self, *inputs: Any) -> Any:
+        assert self._op is not None
+        self.forwards += 1
+        out = self._op(*inputs, *self._extras)
+        nodes = [y.grad_fn for y in tensors(out) if y.grad_fn is not None]
+        if nodes:
+            nodes[0].register_hook(self._count)
+        return out
+
+    def reference(self, *inputs: Any) -> Any:
+        assert self._reference is not None
+        self.forwards += 1
+        return self._reference(*inputs, *self._extras)
+
+    def vjp(self, inputs: tuple[Any, ...], g: Any) -> tuple[Tensor, ...]:
+        """Gradients of the leaves among `inputs` under the cotangent `g`; zeros where autograd has None."""
+        wrt = leaves(inputs)
+        y = tensors(self.op(*inputs))
+        grads = torch.autograd.grad(y, wrt, g, allow_unused=True)
+        return tuple(
+            torch.zeros_like(x) if d is None else d for x, d in zip(wrt, grads, strict=True)
+        )
+
+    def start(self, gen: Generator) -> Loop:
+        assert self._start is not None
+        return self._start(gen)
+
+    def _count(self, *_: Any) -> None:
+        self.backwards += 1
+
+
+def subject(specimen: Specimen, case: Case | Context) -> Subject:
+    """The subject that `specimen` is in `case`."""
+    text = source.standalone(specimen.cls)
+    cls: Any = source.build(text)
+    if isinstance(case, Context):
+        options = case.options
+        return Subject(start=lambda gen: cls(gen, **options), source=text)
+    return Subject(
+        op=cls.apply,
+        draw=case.draw,
+        extras=case.extras,
+        reference=specimen.truth.reference,
+        source=text,
+        twice=specimen.truth.twice,
+        deterministic=specimen.truth.deterministic,
+    )

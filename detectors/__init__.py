@@ -1,0 +1,2 @@
+# bugzoo
+"""Detector strategies, one a file. `bugzoo list detectors` shows them all."""

@@ -1,0 +1,2 @@
+# bugzoo
+"""Tables and pictures, one a file: functions from frame to frame. Nothing here needs torch."""
