@@ -1,6 +1,7 @@
 """The nouns of the zoo and the decorators that mark them. No torch, no pandas: importing this is cheap.
+Data flows one way:
 
-specimen -> subject -> detector -> verdict -> trial
+    specimen -> subject -> detector -> verdict -> trial
 """
 
 import math

@@ -30,7 +30,7 @@ def standalone(cls: type, name: str = NEUTRAL) -> str:
     and decorators are left out; comments inside methods stay. Raises SpecimenError when the
     source cannot be found.
     """
-    path, text = _file_of(cls)
+    text = _text_of(cls)
     tree = ast.parse(text)
     lines = text.splitlines()
     top = _definitions(tree)
@@ -104,11 +104,11 @@ def wrong_lines(correct: type, broken: type) -> list[int]:
     ]
 
 
-def _file_of(cls: type) -> tuple[str, str]:
+def _text_of(cls: type) -> str:
     path = getattr(sys.modules.get(cls.__module__), "__file__", None)
     if path is None:
         raise SpecimenError(f"the source of {cls.__module__}.{cls.__qualname__} cannot be found")
-    return path, Path(path).read_text(encoding="utf-8")
+    return Path(path).read_text(encoding="utf-8")
 
 
 def _definitions(tree: ast.Module) -> dict[str, ast.stmt]:

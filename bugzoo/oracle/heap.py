@@ -13,7 +13,7 @@ _FIELDS = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks k
 
 
 class _Mallinfo(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_size_t) for name in _FIELDS.split()]  # noqa: RUF012
+    _fields_ = [(name, ctypes.c_size_t) for name in _FIELDS.split()]
 
 
 @lru_cache(maxsize=1)

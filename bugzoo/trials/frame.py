@@ -22,6 +22,7 @@ COLUMNS: dict[str, str] = {
     "file": "file stem of the specimen: twins of one file share it",
     "group": "folder: operations, engines, loops, controls, or a third party's",
     "kind": "operation or loop",
+    "view": "operation or training: what the detector was given; a loop has only the second",
     "twin": "broken, correct or control",
     "family": "bug family of a broken twin, '' otherwise",
     "channel": "channel named by the label of a broken twin, '' otherwise",
