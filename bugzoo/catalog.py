@@ -136,6 +136,8 @@ def _specimen(cls: Any, mark: Any, stem: str, path: str, group: str) -> Specimen
                 f"{name}: a @bug must inherit from a class of its file marked @correct"
             )
         base = bases[0]
+        if getattr(sys.modules[base.__module__], base.__name__, None) is not base:
+            raise SpecimenError(f"{name}: '{base.__name__}' is defined twice in this file")
         twin, truth, label = "broken", vars(base)[MARK], mark
     if not truth.cases:
         raise SpecimenError(f"{name}: 'cases' is empty; expected at least one case")

@@ -42,15 +42,9 @@ def compare(yours: Tensor | None, true: Tensor, name: str = "dx") -> Mismatch:
     error = worst / scale if scale > 0 else float("inf")
     wrong = gap >= max(1e-3 * worst, min(1e-9 * scale, worst))
     first, peak = _index(wrong), _index(gap == gap.max())
-    count = int(wrong.sum())
-    words = (
-        f"{name}{list(first)} is {yours[first].item():.6g}, true {true[first].item():.6g}; "
-        f"{count} of {true.numel()} wrong"
-    )
+    words = f"{_pair(name, first, yours, true)}; {int(wrong.sum())} of {true.numel()} wrong"
     if peak != first:
-        words += (
-            f", worst {name}{list(peak)}: {yours[peak].item():.6g}, true {true[peak].item():.6g}"
-        )
+        words += f", worst {_pair(name, peak, yours, true)}"
     shape = pattern(yours, true)
     return Mismatch(error, f"{words}; {shape}" if shape else words)
 
@@ -82,6 +76,13 @@ def pattern(yours: Tensor, true: Tensor) -> str:
     if missing.any() and near(torch.where(missing, true, yours), true):
         return f"zero in {int(missing.sum())} places where it should not be, right elsewhere"
     return ""
+
+
+def _pair(name: str, at: tuple[int, ...], yours: Tensor, true: Tensor) -> str:
+    """'dx[0, 1] is 2.5, true 5 (x 0.5)'; the ratio is left out where the true one is 0."""
+    a, b = yours[at].item(), true[at].item()
+    where = f"{name}{list(at)}" if at else name
+    return f"{where} is {a:.5g}, true {b:.5g}" + (f" (x {a / b:.4g})" if b else "")
 
 
 def _index(mask: Tensor) -> tuple[int, ...]:

@@ -63,14 +63,14 @@ class Case:
     `draw(gen)` returns a tuple of fresh tensors; the floating ones are leaves that require grad.
     `extras` are appended after the tensors in every call (flags, an epsilon, a name).
     `cotangent` is the layout in which the consumer of this case hands the gradient back.
-    `rtol` is relative to max(|reference|, |gradient|); a value above 1e-7 needs a reason beside it.
+    `rtol` is relative to max(|reference|, |gradient|); a value above 1e-9 needs a reason beside it.
     """
 
     name: str
     draw: Callable[..., tuple[Any, ...]]
     cotangent: str = "random"
     extras: tuple[Any, ...] = ()
-    rtol: float = 1e-7
+    rtol: float = 1e-9
 
     def __post_init__(self) -> None:
         if self.cotangent not in COTANGENTS:

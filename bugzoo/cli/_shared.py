@@ -1,0 +1,64 @@
+"""What several verbs share: the options that choose files, the loaded catalog, the console."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bugzoo.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bugzoo.catalog import Catalog
+
+
+def files(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--detectors PATH, --specimens PATH, --keep-going: where more of them lie."""
+    for option in (
+        click.option("--keep-going", is_flag=True, help="Leave out files that cannot be used."),
+        click.option(
+            "--specimens", multiple=True, metavar="PATH", help="More specimens: a file or a folder."
+        ),
+        click.option(
+            "--detectors", multiple=True, metavar="PATH", help="More detectors: a file or a folder."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def load(
+    specimens: tuple[str, ...] = (), detectors: tuple[str, ...] = (), keep_going: bool = False
+) -> Catalog:
+    """The catalog; its problems end the command unless `keep_going`, then they are printed."""
+    from bugzoo import catalog, shadow
+
+    shadow.check()
+    found = catalog.load(specimens, detectors)
+    if found.problems and not keep_going:
+        listed = "\n".join(f"  {p}" for p in found.problems)
+        raise UserError(
+            f"{len(found.problems)} file(s) or entries cannot be used:\n{listed}\n"
+            f"Mend them, or leave them out with --keep-going."
+        )
+    for problem in found.problems:
+        click.echo(f"bugzoo: left out: {problem}", err=True)
+    return found
+
+
+def console(stderr: bool = False) -> Console:
+    """A rich console: 80 columns where the width is unknown, no colour where it is not a terminal."""
+    from rich.console import Console
+
+    width = None if os.environ.get("COLUMNS") else _width()
+    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=False)
+
+
+def _width() -> int | None:
+    import sys
+
+    return None if sys.stdout.isatty() else 80

@@ -1,0 +1,93 @@
+"""Who may import whom. Data flows one way, and what is light stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# folder or file -> first parts of modules of ours that it may import
+ALLOWED = {
+    "bugzoo/errors.py": set(),
+    "bugzoo/model.py": {"bugzoo.errors"},
+    "bugzoo/cases.py": {"bugzoo.model"},
+    "bugzoo/mismatch.py": set(),
+    "bugzoo/source.py": {"bugzoo.errors"},
+    "bugzoo/composite.py": set(),
+    "bugzoo/engine.py": set(),
+    "bugzoo/digits.py": set(),
+    "bugzoo/loop.py": {"bugzoo.digits"},
+    "bugzoo/seats.py": {"bugzoo.loop", "bugzoo.digits"},
+    "bugzoo/subject.py": {"bugzoo.source", "bugzoo.loop", "bugzoo.seats", "bugzoo.model"},
+    "bugzoo/specimens": {"bugzoo", "bugzoo.cases", "bugzoo.loop", "bugzoo.seats", "bugzoo.model"},
+    "bugzoo/oracle": {
+        "bugzoo.model", "bugzoo.cases", "bugzoo.mismatch", "bugzoo.source", "bugzoo.loop",
+        "bugzoo.seats", "bugzoo.oracle",
+    },
+    "detectors": {"bugzoo", "bugzoo.model", "bugzoo.subject", "bugzoo.checkup", "bugzoo.watch"},
+    "reports": {"reports", "bugzoo.trials.frame", "bugzoo.errors", "bugzoo.model"},
+}  # fmt: skip
+FILES = {
+    str(p.relative_to(ROOT)): rule
+    for place, rule in ALLOWED.items()
+    for p in ([ROOT / place] if place.endswith(".py") else sorted((ROOT / place).rglob("*.py")))
+    if p.exists() and p.name != "__init__.py"
+}
+
+
+def imported(path):
+    """Modules of ours that the file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            # `from bugzoo import source` imports a module; `from bugzoo import bug` a name
+            inner = {f"{module}.{a.name}" for a in node.names}
+            modules = {m for m in inner if (ROOT / m.replace(".", "/")).with_suffix(".py").exists()}
+            found |= modules or {module}
+    return {m for m in found if m.partition(".")[0] in ("bugzoo", "detectors", "reports")}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_imports_point_one_way(file):
+    """A file imports only what its place allows."""
+    allowed = FILES[file]
+    wrong = {
+        m
+        for m in imported(ROOT / file)
+        if not any(m == a or (a != "bugzoo" and m.startswith(f"{a}.")) for a in allowed)
+    }
+
+    assert wrong == set()
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import bugzoo", "torch"),
+        ("import bugzoo.model", "torch"),
+        ("import bugzoo.cli", "torch"),
+        ("import bugzoo.cli", "pandas"),
+        ("import bugzoo.cli", "rich"),
+        ("import bugzoo.trials.frame", "torch"),
+    ],
+)
+def test_what_is_light_stays_light(statement, absent):
+    """Importing this does not bring that along."""
+    code = f"{statement}; import sys; sys.exit('{absent}' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_reports_never_import_torch():
+    """Every report can be rebuilt where torch is not installed."""
+    names = [p.stem for p in (ROOT / "reports").glob("*.py") if p.stem != "__init__"]
+    lines = "\n".join(f"import reports.{n}" for n in names)
+    code = f"import bugzoo.trials.frame\n{lines}\nimport sys\nsys.exit('torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
