@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from bugzoo.errors import SpecimenError, UserError
-from bugzoo.model import MARK, Detector, Label, Specimen, Truth
+from bugzoo.model import MARK, TRAINED, Detector, Label, Specimen, Truth
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _specimen(cls: Any, mark: Any, stem: str, path: str, group: str) -> Specimen
         twin, truth, label = "broken", vars(base)[MARK], mark
     if not truth.cases:
         raise SpecimenError(f"{name}: 'cases' is empty; expected at least one case")
-    names = [c.name for c in truth.cases]
+    names = [c.name for c in truth.cases] + ([TRAINED.name] if truth.seat else [])
     for twice in {n for n in names if names.count(n) > 1}:
         raise SpecimenError(f"{name}: two cases are called '{twice}'")
     if isinstance(label, Label):
@@ -156,6 +156,10 @@ def _specimen(cls: Any, mark: Any, stem: str, path: str, group: str) -> Specimen
         if both:
             raise SpecimenError(f"{name}: '{both.pop()}' is in shown_by and in hidden_by")
     kind = "loop" if issubclass(cls, Loop) else "operation"
+    if truth.reference is None and (truth.seat or kind == "loop"):
+        raise SpecimenError(
+            f"{name}: 'reference' is missing; a training run is held against the reference's run"
+        )
     if kind == "operation" and not callable(getattr(cls, "apply", None)):
         raise SpecimenError(
             f"{name}: expected a torch.autograd.Function, bugzoo.Composite, bugzoo.Engine or "

@@ -93,19 +93,24 @@ class Context:
     rtol: float = 1e-7
 
 
+TRAINED = Context("trained", {"lr": 0.05, "rule": {"momentum": 0.9}})
+
+
 @dataclass(frozen=True)
 class Truth:
     """What a correct implementation promises, and where it is tried. Set by @correct and @control.
 
     `reference`: the same function in plain differentiable torch, or None: then the oracle uses
     extrapolated central differences. `twice`: the second derivative is promised too.
-    `deterministic`: the same inputs give the same bits.
+    `deterministic`: the same inputs give the same bits. `seat`: where an operation sits in a network
+    (see bugzoo.seats), or None; with one it is also tried in training, as the case TRAINED.
     """
 
-    cases: tuple[Case | Context, ...]
+    cases: tuple[Case, ...] | tuple[Context, ...]
     reference: Callable[..., Any] | None = None
     twice: bool = False
     deterministic: bool = True
+    seat: Callable[..., Any] | None = None
     looks: str = ""  # controls only: why it looks wrong
     right: str = ""  # controls only: why it is not
     seen: tuple[str, ...] = ()
@@ -138,11 +143,16 @@ class Specimen:
     base: str = ""  # id of the correct twin; its own id where there is no other
 
     @property
+    def cases(self) -> tuple[Case | Context, ...]:
+        """All cases: those of its file, and TRAINED where the operation has a seat in a network."""
+        return (*self.truth.cases, *((TRAINED,) if self.truth.seat else ()))
+
+    @property
     def file(self) -> str:
         return self.id.partition("/")[0]
 
     def case(self, name: str) -> Case | Context:
-        return next(c for c in self.truth.cases if c.name == name)
+        return next(c for c in self.cases if c.name == name)
 
 
 @dataclass(frozen=True)
@@ -205,9 +215,10 @@ def correct(
     reference: Callable[..., Any] | None = None,
     twice: bool = False,
     deterministic: bool = True,
+    seat: Callable[..., Any] | None = None,
 ) -> Callable[[C], C]:
     """Mark a correct implementation, the one that broken twins inherit from."""
-    return _marker(Truth(tuple(cases), reference, twice, deterministic))
+    return _marker(Truth(tuple(cases), reference, twice, deterministic, seat))  # type: ignore[arg-type]
 
 
 def control(
@@ -218,6 +229,7 @@ def control(
     reference: Callable[..., Any] | None = None,
     twice: bool = False,
     deterministic: bool = True,
+    seat: Callable[..., Any] | None = None,
     seen: str | tuple[str, ...] = (),
 ) -> Callable[[C], C]:
     """Mark a correct implementation that looks wrong: any alarm on it is a false alarm."""
@@ -225,7 +237,7 @@ def control(
         if not text.strip():
             raise SpecimenError(f"@control: '{name}' is empty; expected one sentence")
     return _marker(
-        Truth(tuple(cases), reference, twice, deterministic, looks, right, _strings(seen))
+        Truth(tuple(cases), reference, twice, deterministic, seat, looks, right, _strings(seen))  # type: ignore[arg-type]
     )
 
 

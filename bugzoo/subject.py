@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from bugzoo import source
 from bugzoo.loop import Loop
 from bugzoo.model import Case, Context, Specimen
+from bugzoo.seats import Seat, Seated
 
 
 def tensors(outputs: Any) -> tuple[Tensor, ...]:
@@ -101,18 +102,28 @@ class Subject:
 
 
 def subject(specimen: Specimen, case: Case | Context) -> Subject:
-    """The subject that `specimen` is in `case`."""
+    """The subject that `specimen` is in `case`: an operation, or a training run for a Context."""
     text = source.standalone(specimen.cls)
     cls: Any = source.build(text)
+    truth = specimen.truth
     if isinstance(case, Context):
-        options = case.options
-        return Subject(start=lambda gen: cls(gen, **options), source=text)
+        return Subject(start=training(specimen.kind, cls, truth.seat, case), source=text)
     return Subject(
         op=cls.apply,
         draw=case.draw,
         extras=case.extras,
-        reference=specimen.truth.reference,
+        reference=truth.reference,
         source=text,
-        twice=specimen.truth.twice,
-        deterministic=specimen.truth.deterministic,
+        twice=truth.twice,
+        deterministic=truth.deterministic,
     )
+
+
+def training(
+    kind: str, cls: Any, seat: Seat | None, context: Context
+) -> Callable[[Generator], Loop]:
+    """What starts a run: the loop itself, or for an operation the network in which it sits."""
+    if kind == "loop":
+        return lambda gen: cls(gen, **context.options)
+    assert seat is not None
+    return lambda gen: Seated(gen, op=cls.apply, seat=seat, **context.options)

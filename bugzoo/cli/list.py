@@ -67,7 +67,7 @@ def _row(s: Specimen) -> dict[str, Any]:
         "looks": s.truth.looks,
         "right": s.truth.right,
         "seen": list(label.seen if label else s.truth.seen),
-        "cases": [c.name for c in s.truth.cases],
+        "cases": [c.name for c in s.cases],
         "shown_by": list(label.shown_by) if label else [],
         "hidden_by": list(label.hidden_by) if label else [],
     }

@@ -24,7 +24,7 @@ class Claim:
 
 def claims(specimen: Specimen, seeds: int = SEEDS) -> Iterator[Claim]:
     """Judge every case of the specimen and compare with what its label says."""
-    for case in specimen.truth.cases:
+    for case in specimen.cases:
         finding = judge(specimen, case, seeds)
         says = _says(specimen, case.name)
         yield Claim(specimen.id, case.name, says, _holds(specimen, says, finding), words(finding))

@@ -6,16 +6,18 @@ very code that they see.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from bugzoo import source
+from bugzoo.loop import Loop
 from bugzoo.model import Case, Context, Specimen
 from bugzoo.oracle import contract, memory, reentrancy, second_order, side_effect, trajectory, value
 from bugzoo.oracle.probe import Probe
 from bugzoo.oracle.witness import Witness
+from bugzoo.seats import Seated
 
 SEEDS = 3
 OPERATION: dict[str, Callable[[Probe], Witness]] = {
@@ -54,7 +56,7 @@ class Finding:
 
 def judge(specimen: Specimen, case: Case | Context, seeds: int = SEEDS) -> Finding:
     """Examine every channel that applies; of several seeds the most awake witness is kept."""
-    examine = _loop if isinstance(case, Context) else _operation
+    examine = _training if isinstance(case, Context) else _operation
     best: dict[str, Witness] = {}
     for seed in range(seeds):
         for witness in examine(specimen, case, _seed(specimen.file, case.name, seed)):
@@ -83,21 +85,31 @@ def _operation(specimen: Specimen, case: Any, seed: int) -> list[Witness]:
     return found
 
 
-def _loop(specimen: Specimen, case: Any, seed: int) -> list[Witness]:
+def _training(specimen: Specimen, case: Any, seed: int) -> list[Witness]:
     cls: Any = source.neutral(specimen.cls)
+    truth = specimen.truth
 
-    def build(gen: torch.Generator) -> Any:
-        return cls(gen, **case.options)
+    def build(gen: torch.Generator) -> Loop:
+        if specimen.kind == "loop":
+            return cls(gen, **case.options)
+        return Seated(gen, op=cls.apply, seat=truth.seat, **case.options)
+
+    def textbook(gen: torch.Generator) -> tuple[Loop, Callable[[Loop], object]]:
+        if specimen.kind == "loop":
+            return build(gen), lambda loop: truth.reference(loop, *next(loop.batches))
+        return Seated(gen, op=truth.reference, seat=truth.seat, **case.options), Loop.advance
+
+    def gen() -> torch.Generator:
+        return torch.Generator().manual_seed(seed)
 
     try:
-        path = trajectory.examine(build, specimen.truth, case, seed)
+        path = trajectory.examine(build(gen()), *textbook(gen()), case)
         if seed % SEEDS:
             return [path]
-        return [path, memory.examine_loop(build(torch.Generator().manual_seed(seed)))]
+        return [path, memory.examine_loop(build(gen()))]
     except Exception as error:
         words = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raised = Witness("contract", True, "as it is", words, float("inf"), loud=True)
-        return [replace(raised, probe="training run")]
+        return [Witness("contract", True, "training run", words, float("inf"), loud=True)]
 
 
 def _seed(file: str, case: str, seed: int) -> int:

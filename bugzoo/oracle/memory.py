@@ -3,6 +3,8 @@
 For an operation a call is forward, backward and letting go of everything; for a loop it is a step.
 """
 
+from collections.abc import Callable
+
 from bugzoo.loop import Loop
 from bugzoo.oracle import heap
 from bugzoo.oracle.probe import Probe, delivered
@@ -27,9 +29,9 @@ def examine_loop(loop: Loop) -> Witness:
     return _judge(loop.advance, "step")
 
 
-def _judge(call, what: str) -> Witness:
+def _judge(call: Callable[[], object], what: str) -> Witness:
     if not heap.supported():
         return Witness("memory", False, "none", "this C library does not count its bytes")
-    gained = heap.growth(call)
+    gained = max(heap.growth(call), 0.0)
     words = f"{gained:.0f} bytes stay alive after each {what}, expected 0"
-    return Witness("memory", gained >= LEAK, f"12 x {what}", words, max(gained, 0.0))
+    return Witness("memory", gained >= LEAK, f"12 x {what}", words, gained)

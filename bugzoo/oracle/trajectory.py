@@ -7,23 +7,19 @@ on the whole batch: nothing is accumulated, scaled or kept.
 import math
 from collections.abc import Callable
 
-import torch
-from torch import Generator
-
 from bugzoo.loop import Loop
-from bugzoo.model import Context, Truth
+from bugzoo.model import Context
 from bugzoo.oracle.witness import Witness
 
 
-def examine(
-    build: Callable[[Generator], Loop], truth: Truth, context: Context, seed: int
-) -> Witness:
-    """Run the loop and the textbook from the same seed; report the first step at which they part."""
-    loop, book = build(_gen(seed)), build(_gen(seed))
-    assert truth.reference is not None
+def examine(loop: Loop, book: Loop, advance: Callable[[Loop], object], context: Context) -> Witness:
+    """Run `loop`, and `book` by `advance`; report the first step at which their parameters part.
+
+    Both were built from the same seed. `advance` is the textbook: its step needs no trust in ours.
+    """
     for step in range(context.steps):
         loop.advance()
-        truth.reference(book, *next(book.batches))
+        advance(book)
         for m, (ours, theirs) in enumerate(zip(loop.models, book.models, strict=True)):
             named = dict(theirs.named_parameters())
             for name, p in ours.named_parameters():
@@ -45,7 +41,3 @@ def _witness(awake: bool, context: Context, words: str, error: float) -> Witness
     return Witness(
         "trajectory", awake, f"{context.steps} steps", words, error, reference="the textbook step"
     )
-
-
-def _gen(seed: int) -> Generator:
-    return torch.Generator().manual_seed(seed)
