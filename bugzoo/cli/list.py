@@ -38,7 +38,7 @@ def command(
     elif what == "reports":
         from reports import _scan
 
-        rows = [{"id": name, "about": about} for name, about in _scan.about().items()]
+        rows = [{"id": name, "about": t.sentence} for name, t in _scan.tables().items()]
     else:
         found = _shared.load(specimens, detectors, keep_going)
         rows = _detectors(found) if what == "detectors" else _specimens(found, everything)

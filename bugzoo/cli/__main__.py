@@ -1,0 +1,5 @@
+"""`python -m bugzoo.cli` is `bugzoo`."""
+
+from bugzoo.cli import main
+
+main()
