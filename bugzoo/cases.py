@@ -5,6 +5,8 @@ the other makers change values or layout, never both.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -25,7 +27,7 @@ def normal(
     scale: float = 1.0,
     shift: float = 0.0,
     dtype: torch.dtype = torch.float64,
-    **case,
+    **case: Any,
 ) -> Case:
     """Independent normal inputs, one for each shape: `shift + scale * N(0, 1)`."""
 
@@ -36,7 +38,7 @@ def normal(
     return Case(name, draw, **case)
 
 
-def transposed(name: str, *shapes: Shape, **case) -> Case:
+def transposed(name: str, *shapes: Shape, **case: Any) -> Case:
     """Normal inputs whose last two axes are swapped in memory; vectors stay as they are."""
 
     def draw(gen: Generator) -> tuple[Tensor, ...]:
@@ -51,7 +53,7 @@ def transposed(name: str, *shapes: Shape, **case) -> Case:
     return Case(name, draw, **case)
 
 
-def changed(case: Case, name: str, edit: Callable[..., None], **other) -> Case:
+def changed(case: Case, name: str, edit: Callable[..., Any], **other: Any) -> Case:
     """`case` under a new name, its tensors edited in place by `edit(*tensors)`: zeros, ties, bounds."""
 
     def draw(gen: Generator) -> tuple[Tensor, ...]:
@@ -60,10 +62,9 @@ def changed(case: Case, name: str, edit: Callable[..., None], **other) -> Case:
             edit(*tensors)
         return tensors
 
-    options = {"cotangent": case.cotangent, "extras": case.extras, "rtol": case.rtol} | other
-    return Case(name, draw, **options)
+    return replace(case, name=name, draw=draw, **other)
 
 
 def consumed(case: Case, cotangent: str, name: str = "") -> Case:
     """The inputs of `case`, consumed so that the cotangent has another layout or value."""
-    return Case(name or cotangent, case.draw, cotangent, case.extras, case.rtol)
+    return replace(case, name=name or cotangent, cotangent=cotangent)

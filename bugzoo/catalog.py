@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from bugzoo.errors import SpecimenError, UserError
 from bugzoo.model import MARK, TRAINED, Detector, Label, Specimen, Truth
@@ -127,6 +127,7 @@ def _specimen(cls: Any, mark: Any, stem: str, path: str, group: str) -> Specimen
     from bugzoo.loop import Loop
 
     name = f"{stem}/{_snake(cls.__name__)}"
+    twin: Literal["broken", "correct", "control"]
     if isinstance(mark, Truth):
         twin, truth, label, base = ("control" if mark.looks else "correct"), mark, None, cls
     else:
@@ -155,7 +156,7 @@ def _specimen(cls: Any, mark: Any, stem: str, path: str, group: str) -> Specimen
         both = set(label.shown_by) & set(label.hidden_by)
         if both:
             raise SpecimenError(f"{name}: '{both.pop()}' is in shown_by and in hidden_by")
-    kind = "loop" if issubclass(cls, Loop) else "operation"
+    kind: Literal["operation", "loop"] = "loop" if issubclass(cls, Loop) else "operation"
     if truth.reference is None and (truth.seat or kind == "loop"):
         raise SpecimenError(
             f"{name}: 'reference' is missing; a training run is held against the reference's run"

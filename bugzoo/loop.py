@@ -4,15 +4,18 @@ loop = Loop(gen, optimizer="adam")     builds model, optimizer and data afresh
 loss = loop.advance()                  one call of `step` on the next batch
 """
 
+import math
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from bugzoo import digits
 
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": torch.optim.SGD,
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
@@ -41,7 +44,8 @@ class Loop:
 
     `optimizer`: sgd, adam or adamw, with learning rate `lr` and the keyword arguments `rule`.
     `batch`: rows of one step. `micro`: lengths of the micro-batches that the step cuts it into.
-    `clip`: largest total gradient norm, or None. `scale`: factor on the loss before backward.
+    `clip`: largest total gradient norm. `scale`: factor on the loss before backward.
+    `noise` draws masks and samples: a generator of its own, so that no draw moves a batch.
     """
 
     def __init__(
@@ -53,14 +57,15 @@ class Loop:
         rule: dict | None = None,
         batch: int = 32,
         micro: tuple[int, ...] = (),
-        clip: float | None = None,
+        clip: float = math.inf,
         scale: float = 1.0,
     ):
-        self.clip = clip
-        self.scale = scale
+        self.lr, self.clip, self.scale = lr, clip, scale
         self.micro = micro or (batch,)
+        self.noise = Generator().manual_seed(int(torch.randint(2**31, (), generator=gen)))
+        self.rule = partial(OPTIMIZERS[optimizer], lr=lr, **(rule or {}))
         self.model = self.build(gen)
-        self.optimizer = OPTIMIZERS[optimizer](self.model.parameters(), lr=lr, **(rule or {}))
+        self.optimizer = self.rule(self.model.parameters())
         self.batches: Iterator[tuple[Tensor, Tensor]] = digits.batches(gen, batch)
 
     def build(self, gen: Generator) -> nn.Module:
@@ -71,7 +76,7 @@ class Loop:
         return [self.model]
 
     @property
-    def optimizers(self) -> list[torch.optim.Optimizer]:
+    def optimizers(self) -> list[Optimizer]:
         return [self.optimizer]
 
     def step(self, x: Tensor, y: Tensor) -> float:
@@ -83,21 +88,24 @@ class Loop:
 
 
 def textbook(loop: Loop, x: Tensor, y: Tensor) -> float:
-    """The step as the textbook has it: mean cross-entropy of the whole batch, clip, one update.
+    """The step as the textbook has it: mean cross-entropy of the whole batch, clip, one update."""
+    return descend(F.cross_entropy(loop.model(x), y), loop.optimizer, loop.clip)
+
+
+def descend(loss: Tensor, optimizer: Optimizer, clip: float = math.inf) -> float:
+    """One update of the optimizer's parameters, by its own rule; returns the loss.
 
     Nothing is accumulated, scaled or kept; gradients come from `autograd.grad`, never `.backward()`.
-    The optimizer's rule is torch's own.
+    A parameter that the loss does not use stays as it is.
     """
-    parameters = [p for p in loop.model.parameters() if p.requires_grad]
-    loss = F.cross_entropy(loop.model(x), y)
-    grads = torch.autograd.grad(loss, parameters)
-    if loop.clip is not None:
-        norm = torch.linalg.vector_norm(torch.stack([g.norm() for g in grads]))
-        # torch.nn.utils.clip_grad_norm_ adds 1e-6 to the norm; so does the textbook, to agree to 1e-7
-        grads = tuple(g * min(1.0, loop.clip / (norm.item() + 1e-6)) for g in grads)
-    for p, g in zip(parameters, grads, strict=True):
-        p.grad = g
-    loop.optimizer.step()
-    for p in parameters:
+    held = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+    grads = torch.autograd.grad(loss, held, allow_unused=True)
+    found = [(p, g) for p, g in zip(held, grads, strict=True) if g is not None]
+    norm = torch.linalg.vector_norm(torch.stack([g.norm() for _, g in found])).item()
+    for p, g in found:
+        # torch.nn.utils.clip_grad_norm_ adds 1e-6 to the norm; so does this, to agree to 1e-7
+        p.grad = g * min(1.0, clip / (norm + 1e-6))
+    optimizer.step()
+    for p in held:
         p.grad = None
     return loss.item()

@@ -22,9 +22,29 @@ def tensors(outputs: Any) -> tuple[Tensor, ...]:
     return tuple(y for y in listed if isinstance(y, Tensor))
 
 
+def outputs(out: Any) -> tuple[Tensor, ...]:
+    """The outputs that carry a gradient; the floating ones where none does: that graph is cut."""
+    found = tensors(out)
+    carrying = tuple(y for y in found if y.requires_grad)
+    return carrying or tuple(y for y in found if y.is_floating_point())
+
+
 def leaves(inputs: Iterable[Any]) -> tuple[Tensor, ...]:
     """The inputs that require grad, in order."""
     return tuple(x for x in inputs if isinstance(x, Tensor) and x.requires_grad)
+
+
+def fresh(inputs: Iterable[Any], dtype: torch.dtype | None = None) -> tuple[Any, ...]:
+    """The same values as new leaves that share no memory, strides kept; floating ones in `dtype`."""
+
+    def one(x: Any) -> Any:
+        if not isinstance(x, Tensor):
+            return x
+        copy = x.detach().clone(memory_format=torch.preserve_format)
+        wanted = dtype if dtype is not None and x.is_floating_point() else x.dtype
+        return copy.to(wanted).requires_grad_(x.requires_grad)
+
+    return tuple(map(one, inputs))
 
 
 class Subject:
@@ -85,10 +105,15 @@ class Subject:
         return self._reference(*inputs, *self._extras)
 
     def vjp(self, inputs: tuple[Any, ...], g: Any) -> tuple[Tensor, ...]:
-        """Gradients of the leaves among `inputs` under the cotangent `g`; zeros where autograd has None."""
+        """Gradients of the leaves among `inputs` under `g`, one cotangent for each of `outputs`.
+
+        Zeros where autograd has None, and everywhere when no output carries a gradient.
+        """
         wrt = leaves(inputs)
-        y = tensors(self.op(*inputs))
-        grads = torch.autograd.grad(y, wrt, g, allow_unused=True)
+        ys = outputs(self.op(*inputs))
+        if not any(y.requires_grad for y in ys):
+            return tuple(torch.zeros_like(x) for x in wrt)
+        grads = torch.autograd.grad(ys, wrt, g, allow_unused=True)
         return tuple(
             torch.zeros_like(x) if d is None else d for x, d in zip(wrt, grads, strict=True)
         )

@@ -35,7 +35,7 @@ SEATS = {
 def test_every_seat_trains(name):
     """The loss falls and every parameter gets a gradient."""
     seat, op = SEATS[name]
-    run = seats.Seated(torch.Generator().manual_seed(0), op=op, seat=seat, lr=0.05)
+    run = seats.Seated(torch.Generator().manual_seed(0), op=op, seat=seat, **TRAINED.options)
     losses = [run.advance() for _ in range(30)]
 
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bugzoo.catalog import Catalog
+    from bugzoo.trials.frame import Results
 
 
 def files(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,6 +49,14 @@ def load(
     for problem in found.problems:
         click.echo(f"bugzoo: left out: {problem}", err=True)
     return found
+
+
+def table(results: Results, name: str) -> str:
+    """The table called `name` as text for 80 columns, its sentence above it."""
+    from reports import _scan, _text
+
+    made = _scan.table(name)
+    return _text.text(made(results.trials), made.sentence)
 
 
 def console(stderr: bool = False) -> Console:

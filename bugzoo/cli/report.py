@@ -7,15 +7,17 @@ from pathlib import Path
 
 import click
 
-from bugzoo.errors import UserError, did_you_mean
+from bugzoo.cli import _shared
 
 
 @click.command("report", short_help="Rebuild every report from stored trials, without torch.")
 @click.argument("results", default="results", metavar="[RESULTS]")
 @click.option("--out", metavar="DIR", help="Where the files go.  [default: beside the trials]")
-@click.option("--table", metavar="NAME", help="Print one table instead of the scoreboard.")
+@click.option(
+    "--table", default="scoreboard", show_default=True, metavar="NAME", help="What to print."
+)
 @click.option("--json", "as_json", is_flag=True, help="The printed table as JSON; writes no files.")
-def command(results: str, out: str | None, table: str | None, as_json: bool) -> None:
+def command(results: str, out: str | None, table: str, as_json: bool) -> None:
     """Rebuild CSV, Markdown and HTML from RESULTS, a folder that `bugzoo run` wrote.
 
     The same trials give the same bytes.
@@ -24,23 +26,15 @@ def command(results: str, out: str | None, table: str | None, as_json: bool) -> 
     from bugzoo.trials import frame
 
     shadow.check()
-    loaded = frame.load(results)
-    from reports import _scan, _text, _write
+    from reports import _scan, _write
 
-    known = _scan.about()
-    if table is not None and table not in known:
-        near = did_you_mean(table, known)
-        raise UserError(f"unknown table '{table}'.{near} 'bugzoo list reports' shows all.")
+    chosen = _scan.table(table)
+    loaded = frame.load(results)
     if as_json:
-        made = _scan.tables(loaded)[table or "scoreboard"].reset_index()
+        made = chosen(loaded.trials)
         click.echo(json.dumps(json.loads(made.to_json(orient="records")), indent=2))
         return
-    click.echo(_text.screen(loaded, table or "scoreboard"))
-    folder = Path(out) if out else _folder(results)
-    for written in _write.write(loaded, folder):
+    click.echo(_shared.table(loaded, table))
+    folder = Path(out) if out else Path(results)
+    for written in _write.write(loaded, folder if out or folder.is_dir() else folder.parent):
         click.echo(f"wrote {written}")
-
-
-def _folder(results: str) -> Path:
-    path = Path(results)
-    return path if path.is_dir() else path.parent

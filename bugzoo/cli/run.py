@@ -11,8 +11,6 @@ from bugzoo.cli import _shared
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from bugzoo.trials.frame import Results
-
 
 def many(name: str, text: str):
     return click.option(f"--{name}", multiple=True, metavar="GLOB", help=f"{text} (repeatable)")
@@ -79,19 +77,12 @@ def command(
             found, chosen, out=out, jobs=jobs, timeout=timeout, resume=resume, progress=progress
         )
     results = frame.load(path)
-    show(results)
+    click.echo(_shared.table(results, "scoreboard"))
     if not no_report:
         from reports import _write
 
         for written in _write.write(results, path.parent):
             click.echo(f"wrote {written}")
-
-
-def show(results: Results) -> None:
-    """The scoreboard, then one line of facts about the run."""
-    from reports import _text
-
-    click.echo(_text.screen(results))
 
 
 def _progress() -> Progress:

@@ -9,6 +9,7 @@ import gc
 from collections.abc import Callable
 from functools import lru_cache
 
+WARM, COUNTED = 4, 12  # calls before the count, calls counted
 _FIELDS = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
 
 
@@ -40,17 +41,17 @@ def live_bytes() -> int:
     return info.uordblks + info.hblkhd
 
 
-def growth(step: Callable[[], object], *, warm: int = 4, steps: int = 12) -> float:
-    """Bytes that each call of `step` leaves alive: the lower quartile over `steps` calls.
+def growth(step: Callable[[], object]) -> float:
+    """Bytes that each call of `step` leaves alive: the lower quartile over the calls counted.
 
     A leak grows at every call; caches, dictionaries and logs grow now and then.
     """
-    for _ in range(warm):
+    for _ in range(WARM):
         step()
     gc.freeze()  # what is alive already need not be searched again: 100 times faster
     try:
         levels = [live_bytes()]
-        for _ in range(steps):
+        for _ in range(COUNTED):
             step()
             levels.append(live_bytes())
     finally:

@@ -13,7 +13,7 @@ import torch
 
 from bugzoo import source
 from bugzoo.loop import Loop
-from bugzoo.model import Case, Context, Specimen
+from bugzoo.model import MARK, Case, Context, Specimen, Truth
 from bugzoo.oracle import contract, memory, reentrancy, second_order, side_effect, trajectory, value
 from bugzoo.oracle.probe import Probe
 from bugzoo.oracle.witness import Witness
@@ -89,27 +89,35 @@ def _training(specimen: Specimen, case: Any, seed: int) -> list[Witness]:
     cls: Any = source.neutral(specimen.cls)
     truth = specimen.truth
 
-    def build(gen: torch.Generator) -> Loop:
+    reference, seat = truth.reference, truth.seat
+    assert reference is not None, f"{specimen.id} has no reference to train beside"
+
+    def build(gen: torch.Generator, op: Callable[..., Any] | None = None) -> Loop:
         if specimen.kind == "loop":
             return cls(gen, **case.options)
-        return Seated(gen, op=cls.apply, seat=truth.seat, **case.options)
+        assert seat is not None
+        return Seated(gen, op=op or cls.apply, seat=seat, **case.options)
 
-    def textbook(gen: torch.Generator) -> tuple[Loop, Callable[[Loop], object]]:
-        if specimen.kind == "loop":
-            return build(gen), lambda loop: truth.reference(loop, *next(loop.batches))
-        return Seated(gen, op=truth.reference, seat=truth.seat, **case.options), Loop.advance
+    def textbook(loop: Loop) -> object:
+        """A loop's reference is its textbook step; an operation's is the same loop with another op."""
+        return reference(loop, *next(loop.batches)) if specimen.kind == "loop" else loop.advance()
 
     def gen() -> torch.Generator:
         return torch.Generator().manual_seed(seed)
 
     try:
-        path = trajectory.examine(build(gen()), *textbook(gen()), case)
+        path = trajectory.examine(build(gen()), build(gen(), reference), textbook, case)
         if seed % SEEDS:
             return [path]
-        return [path, memory.examine_loop(build(gen()))]
+        return [path, memory.examine_loop(build(gen()), case.steps)]
     except Exception as error:
         words = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         return [Witness("contract", True, "training run", words, float("inf"), loud=True)]
+
+
+def _right(cls: type) -> type:
+    """The class marked @correct or @control that `cls` is or derives from."""
+    return next((c for c in cls.__mro__ if isinstance(vars(c).get(MARK), Truth)), cls)
 
 
 def _seed(file: str, case: str, seed: int) -> int:

@@ -24,8 +24,10 @@ def examine(probe: Probe) -> Witness:
     return _judge(call, "forward and backward")
 
 
-def examine_loop(loop: Loop) -> Witness:
-    """Bytes left alive by each step."""
+def examine_loop(loop: Loop, steps: int) -> Witness:
+    """Bytes left alive by each step of a run of `steps`."""
+    if steps < heap.WARM + heap.COUNTED:
+        return Witness("memory", False, "none", f"a run of {steps} steps is too short to count in")
     return _judge(loop.advance, "step")
 
 
@@ -34,4 +36,4 @@ def _judge(call: Callable[[], object], what: str) -> Witness:
         return Witness("memory", False, "none", "this C library does not count its bytes")
     gained = max(heap.growth(call), 0.0)
     words = f"{gained:.0f} bytes stay alive after each {what}, expected 0"
-    return Witness("memory", gained >= LEAK, f"12 x {what}", words, gained)
+    return Witness("memory", gained >= LEAK, f"{heap.COUNTED} x {what}", words, gained)

@@ -17,6 +17,7 @@ def examine(loop: Loop, book: Loop, advance: Callable[[Loop], object], context: 
 
     Both were built from the same seed. `advance` is the textbook: its step needs no trust in ours.
     """
+    furthest = 0.0
     for step in range(context.steps):
         loop.advance()
         advance(book)
@@ -26,7 +27,9 @@ def examine(loop: Loop, book: Loop, advance: Callable[[Loop], object], context: 
                 gap = (p.detach() - named[name].detach()).abs().max().item()
                 size = max(p.detach().abs().max().item(), named[name].detach().abs().max().item())
                 error = gap / size if size > 0 else 0.0
-                if error > context.rtol or not math.isfinite(gap):
+                if not math.isfinite(gap):
+                    error = math.inf
+                if error > context.rtol:
                     worst = int((p.detach() - named[name].detach()).abs().argmax())
                     words = (
                         f"step {step + 1}: {'' if m == 0 else f'model {m} '}{name}[{worst}] is "
@@ -34,7 +37,8 @@ def examine(loop: Loop, book: Loop, advance: Callable[[Loop], object], context: 
                         f"{named[name].detach().reshape(-1)[worst].item():.6g}"
                     )
                     return _witness(True, context, words, error)
-    return _witness(False, context, f"equal over {context.steps} steps", 0.0)
+                furthest = max(furthest, error)
+    return _witness(False, context, f"equal over {context.steps} steps", furthest)
 
 
 def _witness(awake: bool, context: Context, words: str, error: float) -> Witness:
