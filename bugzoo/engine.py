@@ -29,7 +29,8 @@ class Engine:
 class _Bridge(torch.autograd.Function):
     @staticmethod
     def forward(ctx, run, *inputs):
-        arrays = [x.detach().numpy() if isinstance(x, Tensor) else x for x in inputs]
+        # Copies: an engine that kept views would not notice a tensor edited before its backward.
+        arrays = [x.detach().numpy().copy() if isinstance(x, Tensor) else x for x in inputs]
         y, ctx.pullback = run(*arrays)
         return torch.from_numpy(np.array(y, dtype=np.float64))
 

@@ -42,11 +42,14 @@ def mlp(gen: Generator, *widths: int) -> nn.Sequential:
 class Loop:
     """Model, optimizer and data of one run; `step(x, y)` trains on one batch and returns the loss.
 
-    `optimizer`: sgd, adam or adamw, with learning rate `lr` and the keyword arguments `rule`.
+    `optimizer`: sgd, adam or adamw, with learning rate `lr` and the keyword arguments `rule`;
+    `self.rule(parameters)` makes one more like it.
     `batch`: rows of one step. `micro`: lengths of the micro-batches that the step cuts it into.
     `clip`: largest total gradient norm. `scale`: factor on the loss before backward.
     `noise` draws masks and samples: a generator of its own, so that no draw moves a batch.
     """
+
+    on_step: Callable[[], object] | None = None  # called before each step, to count them
 
     def __init__(
         self,
@@ -84,6 +87,8 @@ class Loop:
 
     def advance(self) -> float:
         """One step on the next batch; returns the loss that the loop reports."""
+        if self.on_step:
+            self.on_step()
         return float(self.step(*next(self.batches)))
 
 

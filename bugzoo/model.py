@@ -6,7 +6,7 @@ Data flows one way:
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, get_args
 
 from bugzoo.errors import DetectorError, SpecimenError
@@ -53,6 +53,12 @@ COTANGENTS: dict[str, str] = {
     "transposed": "the transpose of a contiguous tensor",
     "narrow": "a view into a wider buffer: what cat hands back",
     "zero": "all zeros",
+}
+
+
+DECLARATIONS: dict[str, str] = {
+    "straight_through": "the gradient is by intent not the derivative of the forward",
+    "stop_gradient": "some elements by intent get no gradient, although the forward depends on them",
 }
 
 
@@ -104,6 +110,7 @@ class Truth:
     extrapolated central differences. `twice`: the second derivative is promised too.
     `deterministic`: the same inputs give the same bits. `seat`: where an operation sits in a network
     (see bugzoo.seats), or None; with one it is also tried in training, as the case TRAINED.
+    `declares`: what its author would tell a checker: DECLARATIONS.
     """
 
     cases: tuple[Case, ...] | tuple[Context, ...]
@@ -111,6 +118,7 @@ class Truth:
     twice: bool = False
     deterministic: bool = True
     seat: Callable[..., Any] | None = None
+    declares: tuple[str, ...] = ()
     looks: str = ""  # controls only: why it looks wrong
     right: str = ""  # controls only: why it is not
     seen: tuple[str, ...] = ()
@@ -216,9 +224,10 @@ def correct(
     twice: bool = False,
     deterministic: bool = True,
     seat: Callable[..., Any] | None = None,
+    declares: str | tuple[str, ...] = (),
 ) -> Callable[[C], C]:
     """Mark a correct implementation, the one that broken twins inherit from."""
-    return _marker(Truth(tuple(cases), reference, twice, deterministic, seat))  # type: ignore[arg-type]
+    return _marker(_truth(cases, reference, twice, deterministic, seat, declares))
 
 
 def control(
@@ -230,15 +239,15 @@ def control(
     twice: bool = False,
     deterministic: bool = True,
     seat: Callable[..., Any] | None = None,
+    declares: str | tuple[str, ...] = (),
     seen: str | tuple[str, ...] = (),
 ) -> Callable[[C], C]:
     """Mark a correct implementation that looks wrong: any alarm on it is a false alarm."""
     for name, text in (("looks", looks), ("right", right)):
         if not text.strip():
             raise SpecimenError(f"@control: '{name}' is empty; expected one sentence")
-    return _marker(
-        Truth(tuple(cases), reference, twice, deterministic, seat, looks, right, _strings(seen))  # type: ignore[arg-type]
-    )
+    truth = _truth(cases, reference, twice, deterministic, seat, declares)
+    return _marker(replace(truth, looks=looks, right=right, seen=_strings(seen)))
 
 
 def bug(
@@ -300,6 +309,22 @@ def detector(
         return function
 
     return mark
+
+
+def _truth(
+    cases: list[Case] | list[Context],
+    reference: Callable[..., Any] | None,
+    twice: bool,
+    deterministic: bool,
+    seat: Callable[..., Any] | None,
+    declares: str | tuple[str, ...],
+) -> Truth:
+    for word in _strings(declares):
+        if word not in DECLARATIONS:
+            known = ", ".join(DECLARATIONS)
+            raise SpecimenError(f"declares: unknown word '{word}'; expected one of {known}")
+    listed: Any = tuple(cases)
+    return Truth(listed, reference, twice, deterministic, seat, _strings(declares))
 
 
 def _marker(what: Any) -> Callable[[C], C]:

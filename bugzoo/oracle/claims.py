@@ -25,9 +25,14 @@ class Claim:
 def claims(specimen: Specimen, seeds: int = SEEDS) -> Iterator[Claim]:
     """Judge every case of the specimen and compare with what its label says."""
     for case in specimen.cases:
-        finding = judge(specimen, case, seeds)
-        says = _says(specimen, case.name)
-        yield Claim(specimen.id, case.name, says, _holds(specimen, says, finding), words(finding))
+        yield claim(specimen, judge(specimen, case, seeds))
+
+
+def claim(specimen: Specimen, finding: Finding) -> Claim:
+    """What the label says about the case of the finding, and whether the finding bears it out."""
+    says = _says(specimen, finding.case)
+    holds = _holds(specimen, says, finding)
+    return Claim(specimen.id, finding.case, says, holds, words(finding))
 
 
 def words(finding: Finding) -> str:

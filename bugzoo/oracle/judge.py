@@ -78,7 +78,8 @@ def _operation(specimen: Specimen, case: Any, seed: int) -> list[Witness]:
             witness = examine(Probe(op, specimen.truth, case, gen))
         except Exception as error:
             words = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            witness = Witness(channel, True, "as it is", words, float("inf"), loud=True)
+            plain = channel == "contract"  # elsewhere only the oracle's own use of it raised
+            witness = Witness(channel, True, "as it is", words, float("inf"), loud=plain)
         found.append(witness)
         if witness.loud and channel == "contract":
             break  # it raises in plain use: no other channel can be asked
@@ -88,28 +89,32 @@ def _operation(specimen: Specimen, case: Any, seed: int) -> list[Witness]:
 def _training(specimen: Specimen, case: Any, seed: int) -> list[Witness]:
     cls: Any = source.neutral(specimen.cls)
     truth = specimen.truth
-
     reference, seat = truth.reference, truth.seat
     assert reference is not None, f"{specimen.id} has no reference to train beside"
 
-    def build(gen: torch.Generator, op: Callable[..., Any] | None = None) -> Loop:
+    def build(kind: Any, op: Any) -> Loop:
+        gen = torch.Generator().manual_seed(seed)
         if specimen.kind == "loop":
-            return cls(gen, **case.options)
+            return kind(gen, **case.options)
         assert seat is not None
-        return Seated(gen, op=op or cls.apply, seat=seat, **case.options)
+        return Seated(gen, op=op, seat=seat, **case.options)
+
+    def ours() -> Loop:
+        return build(cls, getattr(cls, "apply", None))
+
+    def book() -> Loop:
+        """Built by the correct class: a twin may build the wrong thing already."""
+        return build(source.neutral(_right(specimen.cls)), reference)
 
     def textbook(loop: Loop) -> object:
         """A loop's reference is its textbook step; an operation's is the same loop with another op."""
         return reference(loop, *next(loop.batches)) if specimen.kind == "loop" else loop.advance()
 
-    def gen() -> torch.Generator:
-        return torch.Generator().manual_seed(seed)
-
     try:
-        path = trajectory.examine(build(gen()), build(gen(), reference), textbook, case)
+        path = trajectory.examine(ours(), book(), textbook, case)
         if seed % SEEDS:
             return [path]
-        return [path, memory.examine_loop(build(gen()), case.steps)]
+        return [path, memory.examine_loop(ours(), case.steps)]
     except Exception as error:
         words = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         return [Witness("contract", True, "training run", words, float("inf"), loud=True)]

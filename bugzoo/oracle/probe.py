@@ -28,11 +28,18 @@ class Probe:
         return self.case.draw(self.gen)
 
     def outputs(self, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
-        return tensors(self.op(*inputs, *self.case.extras))
+        return self._called(self.op, inputs)
 
     def references(self, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
         assert self.truth.reference is not None
-        return tensors(self.truth.reference(*inputs, *self.case.extras))
+        return self._called(self.truth.reference, inputs)
+
+    def _called(self, op: Callable[..., Any], inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
+        if self.truth.deterministic:
+            return tensors(op(*inputs, *self.case.extras))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # an operation that draws and its reference draw the same
+            return tensors(op(*inputs, *self.case.extras))
 
     def cotangents(self, outputs: tuple[Tensor, ...], layout: str = "") -> tuple[Tensor, ...]:
         return tuple(cotangent(y, layout or self.case.cotangent, self.gen) for y in outputs)
