@@ -4,6 +4,7 @@ A seat is a function `(op, gen) -> module` whose module maps a batch to a loss, 
 Layers sit in the middle, losses at the end:
 
     hidden      x -> dense -> op(h, *further) -> dense -> cross-entropy
+    pair        x -> two dense layers -> op(h, k) -> dense -> cross-entropy
     loss        x -> mlp -> op(logits, y)
     tokens      x -> 8 rows of 8 pixels -> q, k, v -> op(q, k, v) -> dense -> cross-entropy
     table       pixels as 0..16 -> op(table, indices) -> dense -> cross-entropy
@@ -24,6 +25,16 @@ Op = Callable[..., Any]
 Seat = Callable[[Op, Generator], nn.Module]
 Shape = tuple[int, ...]
 WIDTH = 32
+
+
+def one_to_two(h: Tensor) -> Tensor:
+    """1 + sigmoid(h): a domain for logarithms, powers and divisors."""
+    return 1 + torch.sigmoid(h)
+
+
+def averaged(h: Tensor) -> Tensor:
+    """h / width: keeps a sum over the layer of the size of one unit."""
+    return h / h.shape[-1]
 
 
 class Seated(Loop):
@@ -81,6 +92,42 @@ def hidden(
             first=dense(gen, 64, WIDTH),
             further=_parameters(gen, further),
             last=dense(gen, WIDTH, 10),
+        )
+
+    return seat
+
+
+def pair(*, before: Callable[[Tensor], Tensor] | None = None, extras: tuple[Any, ...] = ()) -> Seat:
+    """`op(h, k, *extras)` of two dense layers' outputs, h, k and the result: (n, 32)."""
+
+    def seat(op: Op, gen: Generator) -> nn.Module:
+        def forward(net: Any, x: Tensor, y: Tensor) -> Tensor:
+            h, k = net.first(x), net.second(x)
+            h, k = (before(h), before(k)) if before else (h, k)
+            return F.cross_entropy(net.last(op(h, k, *extras)), y)
+
+        return Network(
+            forward,
+            first=dense(gen, 64, WIDTH),
+            second=dense(gen, 64, WIDTH),
+            last=dense(gen, WIDTH, 10),
+        )
+
+    return seat
+
+
+def convolved(*, taps: int = 5) -> Seat:
+    """`op(h, kernel)` slides a trained kernel (5,) over h: (n, 32); the result: (n, 28)."""
+
+    def seat(op: Op, gen: Generator) -> nn.Module:
+        def forward(net: Any, x: Tensor, y: Tensor) -> Tensor:
+            return F.cross_entropy(net.last(op(net.first(x), net.kernel[0])), y)
+
+        return Network(
+            forward,
+            first=dense(gen, 64, WIDTH),
+            kernel=_parameters(gen, ((taps,),)),
+            last=dense(gen, WIDTH - taps + 1, 10),
         )
 
     return seat

@@ -4,13 +4,14 @@ No name, no class, no file, no twin: the code is rebuilt from its standalone tex
 name, and the two twins of a specimen lead to the same objects except for that code.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from bugzoo import source
+from bugzoo.anonymous import anonymous
 from bugzoo.loop import Loop
 from bugzoo.model import Case, Context, Specimen
 from bugzoo.seats import Seat, Seated
@@ -56,6 +57,7 @@ class Subject:
     reference   the same function in plain differentiable torch, where there is one
     twice       the author promises a second derivative
     deterministic  the author promises the same bits for the same inputs
+    declares    what the author says of the gradient, see bugzoo.model.DECLARATIONS
     source      the code as text, able to stand alone
     start(gen)  a fresh training run: `.models`, `.optimizers`, `.advance() -> loss`
     """
@@ -71,12 +73,14 @@ class Subject:
         source: str = "",
         twice: bool = False,
         deterministic: bool = True,
+        declares: tuple[str, ...] = (),
         several_inputs: bool = False,
     ):
         self._op, self._draw, self._extras = op, draw, extras
         self._reference, self._start = reference, start
         self.source, self.twice, self.deterministic = source, twice, deterministic
-        self.forwards = self.backwards = self.steps = 0
+        self.declares = declares
+        self.forwards = self.backwards = 0
         offers = {
             "operation": op is not None,
             "training": start is not None,
@@ -120,7 +124,14 @@ class Subject:
 
     def start(self, gen: Generator) -> Loop:
         assert self._start is not None
-        return self._start(gen)
+        loop = self._start(gen)
+        loop.on_step = self._stepped
+        return loop
+
+    def _stepped(self) -> None:
+        """A step counts as one pass each way, however many micro-batches the run makes of it."""
+        self.forwards += 1
+        self.backwards += 1
 
     def _count(self, *_: Any) -> None:
         self.backwards += 1
@@ -130,25 +141,27 @@ def subject(specimen: Specimen, case: Case | Context) -> Subject:
     """The subject that `specimen` is in `case`: an operation, or a training run for a Context."""
     text = source.standalone(specimen.cls)
     cls: Any = source.build(text)
-    truth = specimen.truth
+    truth, home = specimen.truth, specimen.cls.__module__
     if isinstance(case, Context):
-        return Subject(start=training(specimen.kind, cls, truth.seat, case), source=text)
+        seat = anonymous(truth.seat, home)
+        return Subject(start=training(specimen.kind, cls, seat, case.options), source=text)
     return Subject(
         op=cls.apply,
-        draw=case.draw,
+        draw=anonymous(case.draw, home),
         extras=case.extras,
-        reference=truth.reference,
+        reference=anonymous(truth.reference, home),
         source=text,
         twice=truth.twice,
         deterministic=truth.deterministic,
+        declares=truth.declares,
     )
 
 
 def training(
-    kind: str, cls: Any, seat: Seat | None, context: Context
+    kind: str, cls: Any, seat: Seat | None, options: Mapping[str, Any]
 ) -> Callable[[Generator], Loop]:
     """What starts a run: the loop itself, or for an operation the network in which it sits."""
     if kind == "loop":
-        return lambda gen: cls(gen, **context.options)
+        return lambda gen: cls(gen, **options)
     assert seat is not None
-    return lambda gen: Seated(gen, op=cls.apply, seat=seat, **context.options)
+    return lambda gen: Seated(gen, op=cls.apply, seat=seat, **options)

@@ -6,9 +6,9 @@ same tensor: an in-place write there is a wrong gradient elsewhere, and autograd
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from bugzoo.mismatch import compare
 from bugzoo.oracle.probe import Probe, delivered
 from bugzoo.oracle.witness import Witness
 
@@ -18,7 +18,7 @@ def examine(probe: Probe) -> Witness:
     inputs = probe.inputs()
     before = _copies({f"input {n}": x for n, x in enumerate(inputs) if isinstance(x, Tensor)})
     y = probe.outputs(inputs)
-    changed = _changed(before, "forward")
+    changed, error = _changed(before, "forward")
     if not changed:
         g = probe.cotangents(y)
         lent = {f"input {n}": x for n, x in enumerate(inputs) if isinstance(x, Tensor)}
@@ -27,9 +27,9 @@ def examine(probe: Probe) -> Witness:
         lent |= {f"saved tensor {n}": s for n, s in enumerate(_saved(y))}
         before = _copies(lent)
         delivered(y, inputs, g, retain_graph=True)
-        changed = _changed(before, "backward")
+        changed, error = _changed(before, "backward")
     words = changed or f"{len(before)} tensors unchanged, bit by bit"
-    return Witness("side_effect", bool(changed), "inputs, cotangent, saved", words)
+    return Witness("side_effect", bool(changed), "inputs, cotangent, saved", words, error)
 
 
 def _saved(outputs: tuple[Tensor, ...]) -> list[Tensor]:
@@ -44,18 +44,14 @@ def _copies(tensors: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
     return {name: (t.detach(), t.detach().clone()) for name, t in tensors.items()}
 
 
-def _changed(before: dict[str, tuple[Tensor, Tensor]], when: str) -> str:
+def _changed(before: dict[str, tuple[Tensor, Tensor]], when: str) -> tuple[str, float]:
     for name, (now, then) in before.items():
-        same = (
-            torch.equal(now.nan_to_num(), then.nan_to_num())
-            if now.is_floating_point()
-            else (torch.equal(now, then))
-        )
-        if not same:
-            differ = (now != then).reshape(-1)
-            at = int(differ.nonzero()[0])
-            return (
-                f"{when} changed {name} in {int(differ.sum())} of {now.numel()} elements: "
+        differ = ((now != then) & ~(now.isnan() & then.isnan())).reshape(-1)
+        if differ.any():
+            at, count = int(differ.nonzero()[0]), int(differ.sum())
+            words = (
+                f"{when} changed {name} in {count} of {now.numel()} elements: "
                 f"[{at}] was {then.reshape(-1)[at].item():.6g}, is {now.reshape(-1)[at].item():.6g}"
             )
-    return ""
+            return words, compare(now, then).error
+    return "", 0.0

@@ -1,6 +1,7 @@
 """Is the gradient that the engine delivers the derivative of the forward?
 
     |dx - true| <= rtol * max(|dx|, |true|)          maxima over all elements of one input
+                or 1e-12 |g|
 
 Scaled by both: a softmax under a constant cotangent has a true gradient of 0, and rounding is
 then all there is on either side.
@@ -13,7 +14,7 @@ from bugzoo.oracle import differences
 from bugzoo.oracle.probe import Probe, again, delivered, leaves
 from bugzoo.oracle.witness import Witness
 
-FLOOR = 1e-12  # of the cotangent's size: below it a gradient is rounding, not a number
+FLOOR = 1e-12  # of the cotangent's size: a smaller gap is rounding, whatever it is relative to
 
 
 def examine(probe: Probe) -> Witness:
@@ -48,13 +49,13 @@ def furthest(
     true: tuple[Tensor | None, ...],
     g: tuple[Tensor, ...],
 ) -> Mismatch:
-    """The worst mismatch over the inputs; what is rounding on both sides counts as equal."""
+    """The worst mismatch over the inputs; a gap that is rounding of the cotangent counts as equal."""
     floor = FLOOR * max((_size(b) for b in g), default=0.0)
     worst = Mismatch(0.0, f"equal in all {sum(x.numel() for x in wrt)} elements")
     for n, (x, ours, theirs) in enumerate(zip(wrt, got, true, strict=True)):
         found = compare(ours, x.new_zeros(x.shape) if theirs is None else theirs, f"dx{n}")
-        rounding = _size(ours) <= floor and _size(theirs) <= floor
-        if found.error > worst.error and not rounding:
+        gap = found.error * max(_size(ours), _size(theirs))
+        if found.error > worst.error and not gap <= floor:  # a NaN is no rounding
             worst = found
     return worst
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from bugzoo import bug, correct
 from bugzoo.cases import consumed, normal
+from bugzoo.seats import hidden
 
 
 def reference(x):
@@ -29,7 +30,7 @@ CASES = [
 ]
 
 
-@correct(cases=CASES, reference=reference)
+@correct(cases=CASES, reference=reference, seat=hidden())
 class LayerNorm(Function):
     @staticmethod
     def forward(ctx, x):
@@ -50,7 +51,8 @@ class LayerNorm(Function):
     wrong="mean(g) is taken over the whole batch, so rows leak into each other",
     family="wrong-math",
     channel="value",
-    shown_by=("rows", "three_axes"),
+    seen="https://github.com/flagos-ai/FlagGems/pull/59",
+    shown_by=("rows", "three_axes", "large_offset", "transposed"),
     hidden_by=("one_row", "summed_loss"),
 )
 class BatchMean(LayerNorm):
@@ -68,7 +70,7 @@ class BatchMean(LayerNorm):
     wrong="the gradient's path through std(x) is dropped, as if the scale were a constant",
     family="wrong-math",
     channel="value",
-    shown_by=("rows", "one_row"),
+    shown_by=("rows", "one_row", "three_axes", "large_offset"),
     hidden_by="summed_loss",
 )
 class DroppedVariancePath(LayerNorm):
@@ -79,3 +81,24 @@ class DroppedVariancePath(LayerNorm):
         y, std = ctx.saved_tensors
         mean_g = g.mean(-1, keepdim=True)
         return (g - mean_g) / std
+
+
+@bug(
+    wrong="the means run over everything behind the first axis, not over the last axis alone",
+    family="wrong-math",
+    channel="value",
+    seen="https://github.com/flagos-ai/FlagGems/issues/5392",
+    shown_by="three_axes",
+    hidden_by=("rows", "one_row", "summed_loss", "large_offset", "transposed", "trained"),
+)
+class TwoAxesAssumed(LayerNorm):
+    """Right for a table of rows; wrong for (batch, sequence, features), where the tokens of a
+    sequence leak into each other."""
+
+    @staticmethod
+    def backward(ctx, g):
+        y, std = ctx.saved_tensors
+        axes = tuple(range(1 - g.dim(), 0))
+        mean_g = g.mean(axes, keepdim=True)
+        mean_gy = (g * y).mean(axes, keepdim=True)
+        return (g - mean_g - y * mean_gy) / std

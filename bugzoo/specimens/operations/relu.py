@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from bugzoo import bug, correct
 from bugzoo.cases import consumed, normal
+from bugzoo.seats import hidden
 
 PLAIN = normal("plain", (4, 5))
 CASES = [
@@ -20,7 +21,7 @@ CASES = [
 ]
 
 
-@correct(cases=CASES, reference=F.relu)
+@correct(cases=CASES, reference=F.relu, seat=hidden(residual=True))
 class Relu(Function):
     @staticmethod
     def forward(ctx, x):

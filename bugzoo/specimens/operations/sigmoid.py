@@ -11,6 +11,7 @@ from torch.autograd import Function
 
 from bugzoo import bug, correct
 from bugzoo.cases import consumed, normal
+from bugzoo.seats import hidden
 
 PLAIN = normal("plain", (4, 5))
 CASES = [
@@ -22,7 +23,7 @@ CASES = [
 ]
 
 
-@correct(cases=CASES, reference=torch.sigmoid, twice=True)
+@correct(cases=CASES, reference=torch.sigmoid, seat=hidden())
 class Sigmoid(Function):
     @staticmethod
     def forward(ctx, x):
@@ -40,6 +41,7 @@ class Sigmoid(Function):
     wrong="the input is saved where the output belongs, so the derivative is x (1 - x)",
     family="wrong-math",
     channel="value",
+    seen="https://github.com/BoltzmannEntropy/interviews.ai/issues/15",
     shown_by=("plain", "three_axes", "saturated", "summed_loss"),
 )
 class InputSaved(Sigmoid):
@@ -91,7 +93,7 @@ class LostComplement(Sigmoid):
     channel="value",
     seen="https://github.com/pytorch/pytorch/issues/4355",
     shown_by=("plain", "three_axes", "transposed"),
-    hidden_by="summed_loss",
+    hidden_by=("summed_loss", "saturated"),
 )
 class CotangentIgnored(Sigmoid):
     """Tested with `y.sum().backward()` it is right. The real one was an activation called ISRLU."""
