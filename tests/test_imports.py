@@ -21,13 +21,20 @@ ALLOWED = {
     "bugzoo/digits.py": set(),
     "bugzoo/loop.py": {"bugzoo.digits"},
     "bugzoo/seats.py": {"bugzoo.loop", "bugzoo.digits"},
-    "bugzoo/subject.py": {"bugzoo.source", "bugzoo.loop", "bugzoo.seats", "bugzoo.model"},
+    "bugzoo/anonymous.py": {"bugzoo.model"},
+    "bugzoo/subject.py": {
+        "bugzoo.source", "bugzoo.loop", "bugzoo.seats", "bugzoo.model", "bugzoo.anonymous",
+    },
     "bugzoo/specimens": {"bugzoo", "bugzoo.cases", "bugzoo.loop", "bugzoo.seats", "bugzoo.model"},
     "bugzoo/oracle": {
         "bugzoo.model", "bugzoo.cases", "bugzoo.mismatch", "bugzoo.source", "bugzoo.loop",
         "bugzoo.seats", "bugzoo.oracle",
     },
-    "detectors": {"bugzoo", "bugzoo.model", "bugzoo.subject", "bugzoo.checkup", "bugzoo.watch"},
+    "detectors": {
+        "bugzoo", "bugzoo.model", "bugzoo.subject", "bugzoo.checkup", "bugzoo.watch",
+        # what several strategies share is no strategy: never another detector
+        "detectors._difference", "detectors._jacobian", "detectors._ledger", "detectors._training",
+    },
     "reports": {"reports", "bugzoo.trials.frame", "bugzoo.errors", "bugzoo.model"},
 }  # fmt: skip
 FILES = {

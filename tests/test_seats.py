@@ -17,6 +17,13 @@ SEATS = {
     "hidden, kept positive": (seats.hidden(before=F.softplus), torch.log),
     "hidden, one vector": (seats.hidden((32,)), torch.mul),
     "hidden, a linear layer": (seats.hidden((32, 32), (32,)), lambda h, w, b: h @ w + b),
+    "pair": (seats.pair(), lambda h, k: h * k),
+    "convolved": (
+        seats.convolved(),
+        lambda h, w: F.conv1d(h[:, None], w[None, None])[:, 0],
+    ),
+    "pair, one to two": (seats.pair(before=seats.one_to_two), torch.div),
+    "hidden, averaged": (seats.hidden(before=seats.averaged), lambda h: h.cumsum(-1)),
     "loss": (seats.loss(), F.cross_entropy),
     "loss, one-hot": (seats.loss(one_hot=True), lambda z, t: -(t * z.log_softmax(-1)).sum(-1)),
     "loss, log-probabilities": (seats.loss(log_probabilities=True), F.nll_loss),

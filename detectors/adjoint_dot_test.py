@@ -1,0 +1,67 @@
+"""The adjoint identity at one random pair, exact to rounding: PyLops' dottest.
+
+    <J u, g>  ==  <u, J' g>          left by forward-mode AD of the reference, right by backward
+
+J u must not come from the backward under test: the usual jvp by two vjps passes every wrong
+backward, as it only asks whether that backward is linear in g.
+"""
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+from torch.autograd import forward_ad
+
+from bugzoo import Verdict, detector
+from bugzoo.subject import Subject, tensors
+from detectors._difference import Point, delivered, normal_like, point
+
+TOLERANCE = 1e-6
+ROUNDING = 100 * torch.finfo(torch.float64).eps  # of |u| |g|: a true value of 0 is only that exact
+
+
+@detector(
+    needs=("operation", "reference"),
+    cost="2 F + 1 B, and 1 F of the reference with tangents, whatever the size",
+    blind_to="errors below 1e-6; an error orthogonal to u or g (probability 0); which element is "
+    "wrong; special cotangents; dtypes below float64; side effects; leaks",
+    thresholds={"relative error = 1e-6": "PyLops dottest, rtol"},
+)
+def adjoint_dot_test(subject: Subject, gen: Generator) -> Verdict:
+    at = point(subject, gen)
+    if at.unfit:
+        return Verdict("abstain", because=at.unfit)
+    u, g = normal_like(at.wrt, gen), normal_like(at.y, gen)
+    try:
+        tangents = _tangents(subject, at, u)
+    except NotImplementedError as missing:
+        return Verdict("abstain", because=str(missing).partition(".")[0])
+    left = sum((t * b).sum().item() for t, b in zip(tangents, g, strict=True))
+    right = sum((a * b).sum().item() for a, b in zip(u, delivered(subject, at, g), strict=True))
+    because = f"<J u, g> = {left:.15g}, <u, J' g> = {right:.15g}"
+    if left != left:
+        return Verdict("abstain", because=f"{because}: the reference has no finite tangent here")
+    gap = max(abs(left - right) - ROUNDING * _norm(u) * _norm(g), 0.0)
+    score = gap / (max(abs(left), abs(right)) or 1.0) if right == right else float("inf")
+    return Verdict("clear" if score <= TOLERANCE else "alarm", score, because)
+
+
+def _tangents(subject: Subject, at: Point, u: Sequence[Tensor]) -> list[Tensor]:
+    """J u, one tangent for each output that the subject differentiates."""
+    left = iter(u)
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.simplefilter("ignore")  # torch compiles its own jvp rules on first use
+        duals = [
+            forward_ad.make_dual(x.detach(), next(left))
+            if isinstance(x, Tensor) and x.requires_grad
+            else x
+            for x in at.inputs
+        ]
+        z = tensors(subject.reference(*duals))
+        found = [forward_ad.unpack_dual(z[n]) for n in at.slots]
+        return [d.primal * 0 if d.tangent is None else d.tangent for d in found]
+
+
+def _norm(those: Sequence[Tensor]) -> float:
+    return sum(t.square().sum().item() for t in those) ** 0.5
