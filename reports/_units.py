@@ -16,7 +16,7 @@ STATES = {
     "failed": "raised, error, timeout or crash in every case where the bug is awake",
     "loud": "the pass raises by itself wherever the bug is awake: scored apart",
     "dormant": "the bug is awake in no case that the detector could run",
-    "not applicable": "the detector cannot be run on this kind of subject",
+    "not applicable": "not run on it: the subject lacks what it needs, or the run was cut off",
 }
 SCORED = ("caught", "missed", "abstained", "failed")  # the states that recall is taken over
 FAILED = ("raised", "error", "timeout", "crash")
@@ -38,10 +38,11 @@ def cells(trials: pd.DataFrame) -> pd.DataFrame:
         clears=some["outcome"].eq("clear").astype(int),
         abstains=some["outcome"].eq("abstain").astype(int),
     )
-    how = {k: "first" for k in _KEPT} | {k: "sum" for k in ("runs", "alarms", "clears", "abstains")}
+    sums = dict.fromkeys(("runs", "alarms", "clears", "abstains"), "sum")
+    how = dict.fromkeys(_KEPT, "first") | sums
     made = votes.groupby(_KEY, sort=True).agg(how).reset_index()
     for flag in ("awake", "loud", "claimed"):
-        made[flag] = made[flag].astype(bool)
+        made[flag] = made[flag].eq(True)
     made["silent"] = made["awake"] & ~made["loud"]
     made["alarmed"] = made["alarms"] * 2 > made["runs"]
     return made
@@ -61,7 +62,9 @@ def bugs(trials: pd.DataFrame) -> pd.DataFrame:
         {
             "awake": silent.groupby(pair)["silent"].sum(),
             "caught": silent[silent["alarmed"]].groupby(pair)["silent"].sum(),
-            "answers": (silent["alarms"] + silent["clears"]).groupby([silent[k] for k in pair]).sum(),
+            "answers": (silent["alarms"] + silent["clears"])
+            .groupby([silent[k] for k in pair])
+            .sum(),
             "abstains": silent.groupby(pair)["abstains"].sum(),
             "claimed": silent.groupby(pair)["claimed"].sum(),
             "loud": found[found["loud"]].groupby(pair)["loud"].sum(),

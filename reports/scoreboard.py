@@ -5,7 +5,7 @@ it is caught when, in at least one such case, more than half of the seeds alarm.
 and crashes are misses, never detections; loud bugs are left out. A healthy specimen is alarmed
 likewise, in any case. Precision, J (recall + specificity - 1) and MCC are over specimens;
 'false alarms' is the share of alarmed runs on correct twins and controls. The interval is
-Wilson's, 95 %, and treats bugs as independent. Medians are over runs.
+Wilson's, 95 %, and takes bugs as independent. Medians are over runs.
 """
 
 import pandas as pd
@@ -13,33 +13,31 @@ import pandas as pd
 from reports import _rates, _units
 
 PLACE = 1
-COLUMNS = "detector bugs caught recall low high false_alarms precision J MCC seconds forwards backwards"
+COLUMNS = [
+    *("detector", "bugs", "caught", "recall", "low", "high", "false alarms"),
+    *("precision", "J", "MCC", "median seconds", "median forwards", "median backwards"),
+]
 
 
 def scoreboard(trials: pd.DataFrame) -> pd.DataFrame:
-    states, well, runs = _units.bugs(trials), _units.healthy(trials), _units.ran(trials)
+    """A row a detector; recall falling, then false alarms rising, then the name."""
+    bugs, healthy, ran = _units.bugs(trials), _units.healthy(trials), _units.ran(trials)
     rows = []
     for name in sorted(trials["detector"].unique()):
-        mine = _units.scored(states[states["detector"].eq(name)])
-        tp = int(mine["state"].eq("caught").sum())
-        fn = len(mine) - tp
-        others = well[well["detector"].eq(name)]
-        fp = int(others["alarmed"].sum())
-        tn = len(others) - fp
-        spent = runs[runs["detector"].eq(name)][["seconds", "forwards", "backwards"]].median()
-        rows.append(
-            [
-                name,
-                tp + fn,
-                tp,
-                _rates.share(tp, tp + fn),
-                *_rates.wilson(tp, tp + fn),
-                _rates.share(others["alarms"].sum(), others["runs"].sum()),
-                _rates.share(tp, tp + fp),
-                _rates.youden(tp, fn, fp, tn),
-                _rates.mcc(tp, fn, fp, tn),
-                *spent,
-            ]
-        )
-    made = pd.DataFrame(rows, columns=COLUMNS.replace("_", " ").split(" ") if False else _COLUMNS)
-    return made
+        mine = _units.scored(bugs[bugs["detector"].eq(name)])
+        others = healthy[healthy["detector"].eq(name)]
+        tp, fp = int(mine["state"].eq("caught").sum()), int(others["alarmed"].sum())
+        fn, tn = len(mine) - tp, len(others) - fp
+        rates = [
+            _rates.share(tp, tp + fn),
+            *_rates.wilson(tp, tp + fn),
+            _rates.share(others["alarms"].sum(), others["runs"].sum()),
+            _rates.share(tp, tp + fp),
+            _rates.youden(tp, fn, fp, tn),
+            _rates.mcc(tp, fn, fp, tn),
+        ]
+        spent = ran.loc[ran["detector"].eq(name), ["seconds", "forwards", "backwards"]].median()
+        rows.append([name, tp + fn, tp, *rates, *spent])
+    made = pd.DataFrame(rows, columns=COLUMNS)
+    order = ["recall", "false alarms", "detector"]
+    return made.sort_values(order, ascending=[False, True, True], ignore_index=True)
