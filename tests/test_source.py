@@ -28,7 +28,7 @@ def test_text_holds_imports_and_helpers_that_are_used():
     """An engine's programs come along, the marks do not."""
     text = source.standalone(AssignsForAdds)
 
-    assert "PROGRAMS = " in text and "def chain" in text
+    assert "PROGRAMS = " in text and '"chain"' in text
     assert "import math" in text
     assert "bug" not in text.replace("bugzoo", "")
     assert "CASES" not in text and "reference" not in text

@@ -43,9 +43,10 @@ def test_twins_differ_in_code_only_where_the_bug_is(name):
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_bug_overrides_few_methods(name):
     """The twin inherits: at most two methods are its own."""
-    own = [n for n, v in vars(ZOO.specimens[name].cls).items() if callable(v) or _static(v)]
+    own = vars(ZOO.specimens[name].cls)
+    methods = [n for n, v in own.items() if n != "_backward_cls" and (callable(v) or _static(v))]
 
-    assert 1 <= len(own) <= 2
+    assert 1 <= len(methods) <= 2
 
 
 @pytest.mark.parametrize("name", BROKEN)

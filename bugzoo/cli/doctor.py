@@ -10,7 +10,7 @@ import click
 
 from bugzoo import __version__, shadow
 
-PACKAGES = ["torch", "numpy", "pandas", "scikit-learn", "scipy", "pebble", "rich", "jinja2"]
+PACKAGES = ["torch", "numpy", "pandas", "scikit-learn", "rich", "jinja2"]
 
 
 @click.command("doctor", short_help="Versions, threads, and anything that would disturb a run.")

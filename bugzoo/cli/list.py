@@ -104,7 +104,7 @@ def _print(what: str, rows: list[dict[str, Any]]) -> None:
             facts, about = [], r["about"]
         head = Text(r["id"], style="bold")
         head.append("  " + " · ".join(f for f in facts if f), style="not bold dim")
-        out.print(head, soft_wrap=True)
+        out.print(head)
         if about:
             out.print(Padding(Text(about), (0, 0, 0, 4)))
     if what == "specimens":

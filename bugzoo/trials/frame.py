@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS: dict[str, str] = {
-    "key": "sha256 of everything that can change this row; the same key is never run twice",
+    "key": "sha256 of everything that can change this row; with --resume no finished key is run again",
     "detector": "name of the detector",
     "specimen": "id of the implementation under test, e.g. layer_norm/batch_mean",
     "base": "id of the correct implementation it derives from; its own id where it is one",
     "file": "file stem of the specimen: twins of one file share it",
     "group": "folder: operations, engines, loops, controls, or a third party's",
     "kind": "operation or loop",
-    "view": "operation or training: what the detector was given; a loop has only the second",
+    "view": "operation or training: what the detector was given; the case decides",
     "twin": "broken, correct or control",
     "family": "bug family of a broken twin, '' otherwise",
     "channel": "channel named by the label of a broken twin, '' otherwise",
@@ -46,8 +46,8 @@ OUTCOMES: dict[str, str] = {
     "clear": "the detector calls it right",
     "abstain": "the detector looked and does not want to say",
     "not_applicable": "the subject does not offer what the detector needs: neither hit nor miss",
-    "raised": "the subject itself raised under the detector: a loud failure, scored apart",
-    "error": "the detector raised or gave no valid verdict: never a detection",
+    "raised": "the subject itself raised under the detector, or an error where it is loud: scored apart",
+    "error": "the detector raised, ran out of memory or gave no valid verdict: never a detection",
     "timeout": "the cell did not end in time: never a detection",
     "crash": "the worker process died: never a detection",
 }
@@ -59,14 +59,16 @@ class Results:
 
     trials     COLUMNS, one row a trial, sorted by detector, specimen, case, seed
     truth      specimen, case, channel, awake, loud, probe, words, error, reference, probes:
-               one row for each channel that the oracle asked
+               one row for each channel that the oracle asked; `probes` is 0 where its worker
+               did not survive the specimen: that is a loud bug
     specimens  id -> {kind, twin, group, file, base, family, channel, wrong, story, shown_by,
                hidden_by, seen, looks, right, cases: [{name, about}], diff, text, wrong_lines};
                `diff` is a unified diff from the correct twin ('' for healthy ones), `text` the
                standalone source, `story` the class docstring, `seen`/`shown_by`/... lists of str
     detectors  name -> {needs, claims, cost, blind_to, thresholds: {name: source}, doc}
     meta       versions (bugzoo, torch, numpy, python, platform), seeds, jobs, timeout, selection,
-               started, wall_seconds, cells, oracle_seconds
+               started, wall_seconds (absent when the run was cut off), cells, oracle_seconds,
+               lies: a line for each claim of a label that the oracle does not bear out
     """
 
     trials: pd.DataFrame
@@ -83,6 +85,6 @@ def results(path: str | Path) -> pd.DataFrame:
 
 def load(path: str | Path) -> Results:
     """Read a results folder or file. Raises UserError when it is missing, truncated, or not ours."""
-    from bugzoo.trials import store
+    from bugzoo.trials.store import read
 
-    return store.read(path)
+    return read(path)
