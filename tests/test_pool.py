@@ -30,7 +30,7 @@ FATES = {  # bad detector -> outcome, part of the reason
     "quits": ("error", "SystemExit: quitting"),
     "interrupts": ("error", "KeyboardInterrupt"),
     "recurses": ("error", "RecursionError"),
-    "leaks": ("error", "out of memory"),
+    "leaks": ("error", "out of memory, 2 GiB a cell: "),
     "leaks_torch": ("error", "out of memory"),
     "not_a_verdict": ("error", "returned float, expected a bugzoo.Verdict"),
     "odd_outcome": ("error", "the outcome 'broken', expected one of alarm, clear, abstain"),

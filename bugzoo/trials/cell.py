@@ -21,7 +21,7 @@ from bugzoo.errors import DetectorError
 from bugzoo.model import Specimen
 from bugzoo.oracle.judge import judge
 from bugzoo.subject import subject
-from bugzoo.trials.limits import limited
+from bugzoo.trials.limits import MEMORY, limited
 
 Answer = dict[str, Any]
 LONGEST = 1000  # characters of a reason or an error that are kept
@@ -106,7 +106,8 @@ def _failure(error: BaseException) -> Answer:
         traceback.print_exception(error)  # to the workers' log
     said = words(error)
     if isinstance(error, MemoryError) or "can't allocate memory" in said:
-        return {"outcome": "error", "because": f"out of memory: {said or 'MemoryError'}"}
+        limit = f"out of memory, {MEMORY >> 30} GiB a cell"
+        return {"outcome": "error", "because": f"{limit}: {said or 'MemoryError'}"}
     if isinstance(error, DetectorError):
         return {"outcome": "error", "because": said}
     reason = f"{type(error).__name__}: {said}" if said else type(error).__name__

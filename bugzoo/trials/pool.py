@@ -1,8 +1,9 @@
 """Warm workers with a time-out for each cell; a bad cell costs only itself.
 
 A hang becomes `timeout`. A dead worker becomes `crash`, but only after the cell has killed a second,
-fresh worker in which it ran alone: a cell may die of what its predecessor left behind. No process
-outlives the pool, nor the parent, however that ends; only a grandchild that leaves its session may.
+fresh worker in which it ran alone: a cell may die of what its predecessor left behind. No worker
+outlives the pool, nor the parent, however that ends. A process that a cell started does so if it
+left the worker's session, or if the parent was killed by SIGKILL.
 """
 
 import json
@@ -11,7 +12,6 @@ import os
 import selectors
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections import deque
@@ -23,15 +23,11 @@ from typing import Any
 from bugzoo.catalog import Catalog
 from bugzoo.errors import UserError
 from bugzoo.trials.cell import Answer, Cell
-from bugzoo.trials.worker import FORK, NUMBER
+from bugzoo.trials.nursery import Nursery
+from bugzoo.trials.worker import FORK
 
 MOST = 256  # workers
 LONGEST = 1 << 20  # bytes of one answer
-NURSERY = (
-    "import json, sys; start = json.loads(sys.argv[1]); sys.path[:] = start.pop('path'); "
-    "from bugzoo.trials import worker; worker.main(**start)"
-)
-THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
 
 
 def cores() -> int:
@@ -69,7 +65,7 @@ def timeout_from(value: Any) -> float:
 class _Worker:
     """One forked process as the parent sees it; it has at most one cell."""
 
-    def __init__(self, pid: int, channel: socket.socket, nursery: subprocess.Popen):
+    def __init__(self, pid: int, channel: socket.socket, nursery: Nursery):
         self.pid, self.channel, self.nursery = pid, channel, nursery
         self.handle = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
         self.cell: Cell | None = None
@@ -134,8 +130,7 @@ class Pool:
             "detectors": _given({d.path for d in catalog.detectors.values()}),
             "train": train,
         }
-        self._ready = False
-        self._open_nursery()
+        self._nursery = Nursery(self._start, log)
 
     def __enter__(self) -> "Pool":
         return self
@@ -143,7 +138,7 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
             _kill(worker.pid)
-        self._close_nursery()  # whose end kills a worker that was just being forked
+        self._nursery.close()  # whose end kills a worker that was just being forked
         for worker in self._workers:
             worker.close()
         self._selector.close()
@@ -223,7 +218,7 @@ class Pool:
         while True:
             ours, theirs = socket.socketpair()
             with theirs:
-                pid = self._ask(FORK, theirs)
+                pid = self._nursery.ask(FORK, theirs)
             if pid is not None:
                 worker = _Worker(pid, ours, self._nursery)
                 self._workers.append(worker)
@@ -232,55 +227,21 @@ class Pool:
                     self._selector.register(worker.handle, selectors.EVENT_READ, worker)
                 return worker
             ours.close()
-            if not self._ready:
+            self._nursery.close()
+            if not self._nursery.ready:
                 raise UserError(f"no worker can be started; the end of {self.log} says why.")
-            self._close_nursery()  # a cell has killed it
-            self._open_nursery()
+            self._nursery = Nursery(self._start, self.log)  # a cell has killed the other
 
     def _dismiss(self, worker: _Worker) -> str:
         """Kill the worker and all that it started; how it had ended, in words."""
         self._workers.remove(worker)
         _kill(worker.pid)
-        status = self._ask(worker.pid) if worker.nursery is self._nursery else None
+        status = worker.nursery.ask(worker.pid)
         for fileobj in (worker.channel, worker.handle):
             with suppress(KeyError, ValueError):
                 self._selector.unregister(fileobj)  # type: ignore[arg-type]
         worker.close()
         return _ending(status)
-
-    def _ask(self, request: int, passed: socket.socket | None = None) -> int | None:
-        """The nursery's reply, or None when it is gone."""
-        try:
-            if not self._ready:
-                self._ready = len(self._line.recv(NUMBER.size)) == NUMBER.size
-            if passed is None:
-                self._line.sendall(NUMBER.pack(request))
-            else:
-                socket.send_fds(self._line, [NUMBER.pack(request)], [passed.fileno()])
-            reply = self._line.recv(NUMBER.size)
-        except OSError:
-            return None
-        return NUMBER.unpack(reply)[0] if len(reply) == NUMBER.size else None
-
-    def _open_nursery(self) -> None:
-        self._line, theirs = socket.socketpair()
-        self._ready = False
-        start = json.dumps({**self._start, "channel": theirs.fileno()})
-        with theirs, open(self.log, "ab") as log:
-            self._nursery = subprocess.Popen(
-                [sys.executable, "-u", "-c", NURSERY, start],
-                env={**os.environ, **THREADS, "PYTHONHASHSEED": "0"},
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for the parent alone
-            )
-
-    def _close_nursery(self) -> None:
-        self._line.close()
-        self._nursery.kill()
-        self._nursery.wait()
 
 
 def _given(paths: set[str]) -> list[str]:

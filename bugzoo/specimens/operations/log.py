@@ -9,7 +9,7 @@ from torch.autograd import Function
 
 from bugzoo import bug, correct
 from bugzoo.cases import changed, normal
-from bugzoo.seats import one_to_two, hidden
+from bugzoo.seats import hidden, one_to_two
 
 
 def positive(x):
