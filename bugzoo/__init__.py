@@ -14,6 +14,7 @@ _HOME = {
     "Context": "model",
     "Verdict": "model",
     "bug": "model",
+    "check": "checkup.check",
     "control": "model",
     "correct": "model",
     "detector": "model",
@@ -31,6 +32,7 @@ __all__ = [
     "Loop",
     "Verdict",
     "bug",
+    "check",
     "control",
     "correct",
     "detector",
@@ -38,6 +40,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from bugzoo.checkup.check import check
     from bugzoo.composite import Composite
     from bugzoo.engine import Engine
     from bugzoo.loop import Loop

@@ -26,6 +26,7 @@ ALLOWED = {
         "bugzoo.source", "bugzoo.loop", "bugzoo.seats", "bugzoo.model", "bugzoo.anonymous",
     },
     "bugzoo/specimens": {"bugzoo", "bugzoo.cases", "bugzoo.loop", "bugzoo.seats", "bugzoo.model"},
+    "bugzoo/checkup": {"bugzoo.checkup", "bugzoo.mismatch", "bugzoo.model", "bugzoo.errors"},
     "bugzoo/oracle": {
         "bugzoo.model", "bugzoo.cases", "bugzoo.mismatch", "bugzoo.source", "bugzoo.loop",
         "bugzoo.seats", "bugzoo.oracle",

@@ -1,0 +1,177 @@
+"""The function under examination: runs it seeded, lists its leaves, counts the passes.
+
+Leaves are the differentiable tensors among the inputs, the parameters of modules among them and of
+the function itself, and tensors that the function holds in its closure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+SEED = 20_210_503
+
+
+class Rejected(Exception):
+    """The forward does not accept these inputs, or gives nothing to differentiate."""
+
+
+@dataclass
+class Target:
+    """`fn` and the passes spent on it. Every forward runs from the same random seed."""
+
+    fn: Callable[..., Any]
+    forwards: int = 0
+    backwards: int = 0
+    seed: int = SEED
+    held: list[tuple[str, Tensor]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.held = list(_held(self.fn))
+
+    def leaves(self, inputs: tuple[Any, ...]) -> list[tuple[str, Tensor]]:
+        """Names and tensors that require grad, each once: inputs first, then what the function holds."""
+        found: list[tuple[str, Tensor]] = []
+        for n, x in enumerate(inputs):
+            if isinstance(x, Tensor):
+                found.append((f"input {n}", x))
+            elif isinstance(x, nn.Module):
+                found += [(f"input {n}, {name}", p) for name, p in x.named_parameters()]
+            elif isinstance(x, list | tuple):
+                found += [(f"input {n}[{m}]", t) for m, t in enumerate(x) if isinstance(t, Tensor)]
+        seen: set[int] = set()
+        kept = []
+        for name, x in [*found, *self.held]:
+            if x.requires_grad and id(x) not in seen:
+                seen.add(id(x))
+                kept.append((name, x))
+        return kept
+
+    def forward(self, inputs: tuple[Any, ...], seed: int | None = None) -> tuple[Tensor, ...]:
+        """The floating outputs. Raises Rejected when the function raises or returns none."""
+        self.forwards += 1
+        with seeded(self.seed if seed is None else seed):
+            try:
+                out = self.fn(*inputs)
+            except Exception as error:
+                first = str(error).strip().partition("\n")[0]
+                raise Rejected(f"{type(error).__name__}: {first}") from error
+        return outputs(out)
+
+    def plain(self, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
+        """The outputs without a graph, detached."""
+        with torch.no_grad():
+            return tuple(y.detach() for y in self.forward(inputs))
+
+    def vjp(
+        self,
+        inputs: tuple[Any, ...],
+        g: tuple[Tensor | None, ...],
+        y: tuple[Tensor, ...] | None = None,
+        **options: Any,
+    ) -> list[Tensor | None]:
+        """Gradients of the leaves under the cotangents `g` (None: that output is not used)."""
+        wrt = [x for _, x in self.leaves(inputs)]
+        y = self.forward(inputs) if y is None else y
+        pairs = [(a, b) for a, b in zip(y, g, strict=True) if b is not None and a.requires_grad]
+        if not pairs:
+            return [None for _ in wrt]
+        self.backwards += 1
+        ys, gs = zip(*pairs, strict=True)
+        with seeded(self.seed + 1):
+            return list(torch.autograd.grad(ys, wrt, gs, allow_unused=True, **options))
+
+
+def outputs(out: Any) -> tuple[Tensor, ...]:
+    """The floating or complex tensors of an output, nested tuples, lists and dicts opened."""
+    if isinstance(out, Tensor):
+        return (out,) if out.is_floating_point() or out.is_complex() else ()
+    if isinstance(out, dict):
+        out = list(out.values())
+    if isinstance(out, tuple | list):
+        return tuple(y for part in out for y in outputs(part))
+    return ()
+
+
+def dense(t: Tensor) -> Tensor:
+    return t.to_dense() if t.layout != torch.strided else t
+
+
+def copies(inputs: tuple[Any, ...], dtype: torch.dtype | None = None) -> tuple[Any, ...]:
+    """The inputs as fresh leaves with the same strides; floating ones in `dtype` where given."""
+    made: dict[int, Any] = {}
+
+    def one(x: Any) -> Any:
+        if isinstance(x, list | tuple):
+            return type(x)(map(one, x)) if not hasattr(x, "_fields") else x
+        if not isinstance(x, Tensor):
+            return x
+        if id(x) not in made:
+            made[id(x)] = _copy(x, dtype).requires_grad_(x.requires_grad)
+        return made[id(x)]
+
+    return tuple(one(x) for x in inputs)
+
+
+def _copy(x: Tensor, dtype: torch.dtype | None) -> Tensor:
+    x = x.detach()
+    if dtype is not None and x.is_floating_point():
+        x = x.to(dtype)
+    if x.layout != torch.strided:
+        return x.clone()
+    dense_like = x.is_contiguous() or not _overlaps(x)
+    if not dense_like:
+        return x.clone()
+    extent = (
+        1 + sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True)) if x.numel() else 0
+    )
+    fresh = torch.zeros(max(extent, 0), dtype=x.dtype, device=x.device)
+    fresh = fresh.as_strided(x.shape, x.stride())
+    fresh.copy_(x)
+    return fresh.detach()
+
+
+def _overlaps(x: Tensor) -> bool:
+    pairs = sorted((s, n) for n, s in zip(x.shape, x.stride(), strict=True) if n > 1)
+    reach = 0
+    for stride, size in pairs:
+        if stride <= reach:
+            return True
+        reach += (size - 1) * stride
+    return False
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch's global random state set for the block, then put back."""
+    state = torch.random.get_rng_state()
+    torch.random.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.random.set_rng_state(state)
+
+
+def _held(fn: Any) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and leaves that the function itself holds: a module's, a bound method's, a closure's."""
+    owner = fn if isinstance(fn, nn.Module) else getattr(fn, "__self__", None)
+    if isinstance(owner, nn.Module):
+        yield from owner.named_parameters()
+    inner = getattr(fn, "func", None)  # functools.partial
+    if inner is not None:
+        yield from _held(inner)
+    names = getattr(getattr(fn, "__code__", None), "co_freevars", ())
+    for name, held in zip(names, getattr(fn, "__closure__", None) or (), strict=False):
+        try:
+            value = held.cell_contents
+        except ValueError:
+            continue
+        if isinstance(value, Tensor) and value.requires_grad and value.is_leaf:
+            yield name, value
+        elif isinstance(value, nn.Module):
+            yield from ((f"{name}.{n}", p) for n, p in value.named_parameters())

@@ -1,0 +1,374 @@
+"""How a consumer may use the operation: other cotangents, a second backward, edits, letting go.
+
+What is compared here is the backward with itself, so the answers are exact: no difference quotient
+is needed, and a disagreement beyond rounding is a defect.
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from bugzoo.checkup.finding import Finding
+from bugzoo.checkup.target import Rejected, Target, copies, dense
+from bugzoo.checkup.value import cotangents
+from bugzoo.mismatch import compare
+
+Grads = list[Tensor | None]
+LAYOUTS = ("transposed", "narrow", "stepped", "expanded")
+
+
+def examine(target: Target, inputs: tuple[Any, ...], gen: Generator) -> Iterator[Finding]:
+    """All uses, one after the other; each is about two or three passes."""
+    for use in (
+        cotangent_scale,
+        cotangent_layout,
+        zero,
+        twice,
+        interleaved,
+        alone,
+        edited,
+        freed,
+    ):
+        try:
+            yield from use(target, inputs, gen)
+        except Rejected:
+            continue
+        except Exception as error:
+            yield Finding("contract", f"the backward raises {type(error).__name__}: {_first(error)}",
+                          variation=use.__name__.replace("_", " "))  # fmt: skip
+            return
+
+
+def cotangent_scale(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
+    """Any vjp is linear in its cotangent: dx(a g + c h) = a dx(g) + c dx(h)."""
+    y = target.forward(inputs)
+    g, h = cotangents(y, gen), cotangents(y, gen)
+    dg = target.vjp(inputs, g, y, retain_graph=True)
+    dh = target.vjp(inputs, h, y, retain_graph=True)
+    for a, c, words in ((-2.0, 0.5, "-2 g + 0.5 h"), (1e3, 0.0, "1000 g"), (1e-3, 0.0, "g / 1000")):
+        mixed = tuple(a * s + c * t for s, t in zip(g, h, strict=True))
+        got = target.vjp(inputs, mixed, y, retain_graph=True)
+        want = [_mix(a, s, c, t) for s, t in zip(dg, dh, strict=True)]
+        found = _furthest(target, inputs, got, want)
+        if found:
+            yield Finding(
+                "value", "the gradient is not linear in the cotangent", found[1], error=found[0],
+                variation=f"cotangent {words}",
+                cause="g is clipped, normalised, its sign or magnitude used, or left out of a term",
+            )  # fmt: skip
+            return
+
+
+def cotangent_layout(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
+    """The same numbers in another memory order give the same gradient."""
+    y = target.forward(inputs)
+    plain = cotangents(y, gen)
+    one = tuple(torch.ones_like(b, memory_format=torch.contiguous_format) for b in plain)
+    for layout in LAYOUTS:
+        values = one if layout == "expanded" else plain
+        g = tuple(laid_out(b, layout) for b in values)
+        if all(b.stride() == v.stride() for b, v in zip(g, values, strict=True)):
+            continue
+        want = target.vjp(inputs, tuple(v.contiguous() for v in values), y, retain_graph=True)
+        try:
+            got = target.vjp(inputs, g, y, retain_graph=True)
+        except Exception as error:
+            what = f"the backward raises {type(error).__name__} for a {layout} cotangent"
+            yield Finding("contract", f"{what}: {_first(error)}", variation=f"{layout} cotangent",
+                          cause="it writes into the cotangent or takes .view() of it")  # fmt: skip
+            continue
+        found = _furthest(target, inputs, got, want)
+        if found:
+            yield Finding(
+                "value", "the gradient depends on the memory layout of the cotangent", found[1],
+                error=found[0], variation=f"{layout} cotangent",
+                cause="the cotangent's storage is read as if it were contiguous",
+            )  # fmt: skip
+
+
+def zero(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
+    """A zero cotangent gives a zero gradient, not NaN."""
+    y = target.forward(inputs)
+    for (name, _), d in zip(
+        target.leaves(inputs), target.vjp(inputs, tuple(map(torch.zeros_like, y)), y), strict=True
+    ):
+        if d is not None and bool((dense(d) != 0).any()):
+            bad = dense(d)[dense(d) != 0].reshape(-1)[0]
+            yield Finding(
+                "contract", "a zero cotangent gives a gradient that is not zero", name,
+                float(bad.real), 0.0, variation="zero cotangent",
+                cause="a term lacks the factor g, or 0 is divided by 0",
+            )  # fmt: skip
+
+
+def lent(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
+    """Inputs, outputs and cotangent are only lent: forward and backward leave them bit by bit."""
+    given = {f"input {n}": x for n, x in enumerate(inputs) if isinstance(x, Tensor)}
+    before = {name: x.detach().clone() for name, x in given.items()}
+    y = target.forward(inputs)
+    for name, x in given.items():
+        if not _identical(x.detach(), before[name]) and not _declared(x, y):
+            yield _spoiled("the forward", name, x, before[name])
+            return
+    g = cotangents(y, gen)
+    given |= {f"output {n}": b for n, b in enumerate(y)}
+    given |= {f"cotangent {n}": b for n, b in enumerate(g)}
+    before = {name: x.detach().clone() for name, x in given.items()}
+    target.vjp(inputs, g, y, retain_graph=True)
+    for name, x in given.items():
+        if not _identical(x.detach(), before[name]):
+            yield _spoiled("the backward", name, x, before[name])
+
+
+def twice(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
+    """A second backward through the same graph gives the same; a gradient handed out stays as it is."""
+    y = target.forward(inputs)
+    g, h = cotangents(y, gen), cotangents(y, gen)
+    first = target.vjp(inputs, _fresh(g), y, retain_graph=True)
+    kept = _copy(first)
+    target.vjp(inputs, _fresh(h), y, retain_graph=True)
+    moved = _furthest(target, inputs, first, kept, exact=True)
+    if moved:
+        yield Finding("reentrancy", "a gradient that was handed out changes in the next backward",
+                      moved[1], error=moved[0], variation="backward with g, then with h",
+                      cause="backward returns a buffer that it keeps and uses again")  # fmt: skip
+        return
+    again = target.vjp(inputs, _fresh(g), y)
+    found = _furthest(target, inputs, again, kept)
+    if found:
+        yield Finding("reentrancy", "a second backward with the same cotangent gives another gradient",
+                      found[1], error=found[0], variation="backward with g, h, g",
+                      cause="backward changes what it saved, or is random")  # fmt: skip
+
+
+def interleaved(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
+    """Two calls alive at once do not know of each other."""
+    y = target.forward(inputs)
+    g = cotangents(y, gen)
+    want = _copy(target.vjp(inputs, _fresh(g), y))
+    mine, other = copies(inputs), copies(inputs)
+    with torch.no_grad():
+        for _, x in Target(lambda *_: None).leaves(other):
+            x.mul_(1.25)
+    y_mine = target.forward(mine)
+    try:
+        y_other = target.forward(other)
+        wait = target.vjp(other, cotangents(y_other, gen), y_other, retain_graph=True)
+    except Exception:
+        return
+    found = _furthest(target, mine, target.vjp(mine, _fresh(g), y_mine), want)
+    del wait
+    if found:
+        yield Finding("reentrancy", "another call between forward and backward changes the gradient",
+                      found[1], error=found[0], variation="two calls alive at once",
+                      cause="something is kept on the class, the module or globally, not in ctx")  # fmt: skip
+
+
+def alone(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
+    """A leaf gets the same gradient whether or not the others require one."""
+    leaves = target.leaves(inputs)
+    slots = [n for n, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
+    if len(leaves) < 2 or not slots:
+        return
+    y = target.forward(inputs)
+    g = cotangents(y, gen)
+    together = _copy(target.vjp(inputs, _fresh(g), y))
+    for slot in slots[:6]:
+        mine = copies(inputs)
+        for n, x in enumerate(mine):
+            if isinstance(x, Tensor) and x.requires_grad and n != slot:
+                x.requires_grad_(False)
+        name = f"input {slot}"
+        want = (
+            together[[n for n, _ in leaves].index(name)] if name in [n for n, _ in leaves] else None
+        )
+        try:
+            y = target.forward(mine)
+            d = target.vjp(mine, _fresh(g), y)[0] if any(t.requires_grad for t in y) else None
+        except Rejected:
+            continue
+        except Exception as error:
+            yield Finding("contract", f"the backward raises {type(error).__name__}: {_first(error)}",
+                          name, variation=f"only {name} requires grad")  # fmt: skip
+            continue
+        if want is None:
+            continue
+        found = compare(None if d is None else dense(d), dense(want), name)
+        if found.error > _rounding([want]):
+            yield Finding("contract", "the gradient depends on which other inputs require one",
+                          found.words, error=found.error, variation=f"only {name} requires grad",
+                          cause="ctx.needs_input_grad is asked for the wrong input")  # fmt: skip
+
+
+def edited(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
+    """An in-place edit of an input or output between the passes is refused, or does no harm.
+
+    autograd refuses it when the tensor was saved with save_for_backward; an attribute of ctx is
+    invisible to that check.
+    """
+    y = target.forward(inputs)
+    if not y or any(t.layout != torch.strided for t in y):
+        return
+    g = cotangents(y, gen)
+    want = _copy(target.vjp(inputs, _fresh(g), y))
+    leaves = [x for _, x in target.leaves(inputs)]
+    for what in ("input", "output"):
+        # The operation gets tensors that may be edited: copies that are no leaves.
+        given = tuple(x.clone() if isinstance(x, Tensor) and x.requires_grad else x for x in inputs)
+        y = target.forward(given)
+        spoil = (
+            [
+                x
+                for x, old in zip(given, inputs, strict=True)
+                if isinstance(x, Tensor) and x is not old
+            ]
+            if what == "input"
+            else [t for t in y if t.requires_grad]
+        )
+        try:
+            with torch.no_grad():
+                for t in spoil:
+                    t.add_(1.0)
+            got = list(torch.autograd.grad(y, leaves, _fresh(g), allow_unused=True))
+            target.backwards += 1
+        except RuntimeError:
+            continue  # refused: that is right
+        found = _furthest(target, inputs, got, want)
+        if found:
+            yield Finding("side_effect", f"an {what} edited in place between the passes changes the "
+                          "gradient, and no error says so", found[1], error=found[0],
+                          variation=f"{what} edited between forward and backward",
+                          cause="a tensor is kept as an attribute of ctx: use save_for_backward")  # fmt: skip
+
+
+def freed(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
+    """The graph goes when its outputs go; a cycle or a hoard keeps it and all that it saved."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        watch = [_sentinel(target, inputs, gen, used) for used in (True, False)]
+        held = [ref() is not None for ref in watch]
+        if not any(held):
+            return
+        gc.collect()
+        kept = [ref() is not None for ref in watch]
+    finally:
+        if enabled:
+            gc.enable()
+    how = "for ever" if any(kept) else "until the garbage collector runs"
+    yield Finding("memory", f"the graph stays alive {how} after its outputs are gone",
+                  variation="forward, backward, outputs deleted" if held[0] else "forward, outputs deleted",
+                  cause="something global holds it" if any(kept) else
+                  "a reference cycle: ctx holds an output as an attribute")  # fmt: skip
+
+
+def laid_out(t: Tensor, layout: str) -> Tensor:
+    """The same values with other strides; the tensor itself where that is not possible."""
+    if layout == "transposed" and t.dim() >= 2:
+        return t.mT.contiguous().mT
+    if layout == "narrow" and t.dim() >= 1 and t.shape[-1] > 0:
+        return torch.cat([torch.full_like(t, 7.5), t, torch.full_like(t, -7.5)], -1).narrow(
+            -1, t.shape[-1], t.shape[-1]
+        )
+    if layout == "stepped" and t.dim() >= 1:
+        return torch.stack([t, torch.full_like(t, 7.5)], -1)[..., 0]
+    if layout == "expanded":
+        first = t.reshape(-1)[:1]
+        return first.reshape(()).expand(t.shape) if first.numel() else t
+    return t
+
+
+class _Sentinel:
+    """Lives as long as the graph node that holds it."""
+
+
+def _sentinel(target: Target, inputs: tuple, gen: Generator, used: bool) -> weakref.ref:
+    y = target.forward(copies(inputs))
+    mark = _Sentinel()
+    for t in y:
+        if t.grad_fn is not None:
+            t.grad_fn.metadata["bugzoo"] = mark  # type: ignore[index]
+            break
+    else:
+        return weakref.ref(mark)
+    if used:
+        torch.autograd.backward(y, cotangents(y, gen))
+        target.backwards += 1
+    return weakref.ref(mark)
+
+
+def _furthest(
+    target: Target,
+    inputs: tuple,
+    got: Sequence[Tensor | None],
+    want: Sequence[Tensor | None],
+    exact: bool = False,
+) -> tuple[float, str] | None:
+    """The worst disagreement beyond rounding, as (error, words)."""
+    worst: tuple[float, str] | None = None
+    for (name, _), a, b in zip(target.leaves(inputs), got, want, strict=True):
+        if a is None and b is None:
+            continue
+        true = dense(b) if b is not None else torch.zeros_like(dense(a))  # type: ignore[arg-type]
+        found = compare(None if a is None else dense(a), true, name)
+        if found.error > _rounding([true], exact) and (worst is None or found.error > worst[0]):
+            worst = found.error, found.words
+    return worst
+
+
+def _rounding(tensors: Sequence[Tensor], exact: bool = False) -> float:
+    """0 asks for equal bits; else well above rounding, even after cancellation: defects are gross."""
+    return max(torch.finfo(t.dtype).eps for t in tensors) ** 0.4 * (not exact)
+
+
+def _mix(a: float, s: Tensor | None, c: float, t: Tensor | None) -> Tensor | None:
+    if s is None or t is None:
+        return None
+    return a * dense(s) + (c * dense(t) if c else 0.0)
+
+
+def _fresh(g: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(b.clone() for b in g)
+
+
+def _copy(grads: Grads) -> Grads:
+    return [None if d is None else d.detach().clone() for d in grads]
+
+
+def _identical(a: Tensor, b: Tensor) -> bool:
+    a, b = dense(a), dense(b)
+    return (
+        a.shape == b.shape
+        and torch.equal(torch.isnan(a), torch.isnan(b))
+        and torch.equal(a.nan_to_num(), b.nan_to_num())
+    )
+
+
+def _declared(x: Tensor, y: tuple[Tensor, ...]) -> bool:
+    """An in-place operation says so: its output is its input."""
+    return any(t is x or t.data_ptr() == x.data_ptr() for t in y)
+
+
+def _spoiled(who: str, name: str, now: Tensor, before: Tensor) -> Finding:
+    differ = (dense(now.detach()) != dense(before)).reshape(-1)
+    n = int(differ.nonzero()[0])
+    a, b = dense(now.detach()).reshape(-1)[n], dense(before).reshape(-1)[n]
+    return Finding(
+        "side_effect", f"{who} changes {name}, which it was only lent",
+        f"{int(differ.sum())} of {differ.numel()} elements, first [{n}]",
+        float(a.real), float(b.real), variation=f"{who} alone",
+        cause="an in-place write; another consumer of the same tensor gets a wrong gradient",
+    )  # fmt: skip
+
+
+def _first(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+Use = Callable[[Target, tuple, Generator], Iterator[Finding]]
