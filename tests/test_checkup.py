@@ -140,6 +140,7 @@ WRONG = {
         )), normal((3,), (3,)), "value",
     ),
     "a detached weight": (lambda x, w: x @ w.detach() + 0 * w.sum(), normal((3, 2), (2, 2)), "value"),
+    "the graph is cut": (lambda x: torch.from_numpy(x.detach().numpy() ** 2), normal((3,)), "value"),
     "nothing arrives": (lambda x, w: (x * 2).sum() + w.detach().sum(), normal((3,), (3,)), "value"),
 }  # fmt: skip
 RIGHT = {

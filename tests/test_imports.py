@@ -32,7 +32,7 @@ ALLOWED = {
         "bugzoo.seats", "bugzoo.oracle",
     },
     "detectors": {
-        "bugzoo", "bugzoo.model", "bugzoo.subject", "bugzoo.checkup", "bugzoo.watch",
+        "bugzoo", "bugzoo.errors", "bugzoo.model", "bugzoo.subject", "bugzoo.checkup", "bugzoo.watch",
         # what several strategies share is no strategy: never another detector
         "detectors._difference", "detectors._jacobian", "detectors._ledger", "detectors._training",
     },

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from bugzoo.checkup import precision, uses, value, variations
 from bugzoo.checkup.finding import ORDER, Checkup, Cost, Finding, Note
-from bugzoo.checkup.target import Rejected, Target, copies
+from bugzoo.checkup.target import Rejected, Target, copies, dense
 from bugzoo.errors import UserError
 from bugzoo.model import DECLARATIONS
 
@@ -87,6 +87,13 @@ class _Battery:
 
     def run(self) -> None:
         given = self.inputs
+        if not variations.accepts(self.target, given):
+            self._note(
+                "skipped", "the outputs are not finite, or carry no gradient, at the inputs given"
+            )
+            if self.slopes:
+                self._variations(_wide(self.target, given))
+            return
         try:
             writes = list(uses.lent(self.target, copies(given), self.gen))
         except Exception:
@@ -97,6 +104,8 @@ class _Battery:
         wide = _wide(self.target, given)
         if self.slopes:
             self._value("as given", wide)
+        if not any(t.requires_grad for t in self.target.forward(given)):
+            return  # the graph is cut; that was found above, and there is no backward to use
         self._uses("as given", given)
         if any(f.channel == "value" for f in self.result.findings):
             return
