@@ -127,9 +127,10 @@ def _specimen(cls: Any, mark: Any, stem: str, path: str, group: str) -> Specimen
     from bugzoo.loop import Loop
 
     name = f"{stem}/{_snake(cls.__name__)}"
-    twin: Literal["broken", "correct", "control"]
+    twin: Literal["broken", "correct", "control", "sick"]
     if isinstance(mark, Truth):
-        twin, truth, label, base = ("control" if mark.looks else "correct"), mark, None, cls
+        twin = "sick" if mark.sick else "control" if mark.looks else "correct"
+        truth, label, base = mark, None, cls
     else:
         bases = [c for c in cls.__mro__[1:] if isinstance(_own(c).get(MARK), Truth)]
         if not bases:

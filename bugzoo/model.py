@@ -119,6 +119,7 @@ class Truth:
     deterministic: bool = True
     seat: Callable[..., Any] | None = None
     declares: tuple[str, ...] = ()
+    sick: bool = False  # controls only: healthy code whose gradients are sick; scored apart
     looks: str = ""  # controls only: why it looks wrong
     right: str = ""  # controls only: why it is not
     seen: tuple[str, ...] = ()
@@ -142,7 +143,7 @@ class Specimen:
 
     id: str  # "layer_norm/batch_mean": file stem / class name in snake case
     kind: Literal["operation", "loop"]
-    twin: Literal["broken", "correct", "control"]
+    twin: Literal["broken", "correct", "control", "sick"]
     cls: type
     truth: Truth
     path: str
@@ -240,14 +241,19 @@ def control(
     deterministic: bool = True,
     seat: Callable[..., Any] | None = None,
     declares: str | tuple[str, ...] = (),
+    sick: bool = False,
     seen: str | tuple[str, ...] = (),
 ) -> Callable[[C], C]:
-    """Mark a correct implementation that looks wrong: any alarm on it is a false alarm."""
+    """Mark a correct implementation that looks wrong: any alarm on it is a false alarm.
+
+    `sick`: the code is right and its gradients vanish or explode. An alarm may well be welcome, so
+    such a specimen counts neither as broken nor as healthy.
+    """
     for name, text in (("looks", looks), ("right", right)):
         if not text.strip():
             raise SpecimenError(f"@control: '{name}' is empty; expected one sentence")
     truth = _truth(cases, reference, twice, deterministic, seat, declares)
-    return _marker(replace(truth, looks=looks, right=right, seen=_strings(seen)))
+    return _marker(replace(truth, sick=sick, looks=looks, right=right, seen=_strings(seen)))
 
 
 def bug(

@@ -82,9 +82,12 @@ def bugs(trials: pd.DataFrame) -> pd.DataFrame:
     return made[[*pair, "family", "channel", "state", "awake", "caught", "claimed"]]
 
 
+HEALTHY = ("correct", "control")  # code with sick gradients is neither broken nor healthy
+
+
 def healthy(trials: pd.DataFrame) -> pd.DataFrame:
     """Correct twins and controls that a detector ran on, and whether it called them broken."""
-    found = cells(trials[trials["twin"].ne("broken")])
+    found = cells(trials[trials["twin"].isin(HEALTHY)])
     made = found.groupby(["detector", "specimen"], sort=True).agg(
         {"twin": "first", "alarmed": "any", "alarms": "sum", "runs": "sum"}
     )

@@ -16,7 +16,7 @@ COLUMNS = [*PAIR, "alarms", "runs", "counts", "because"]
 def false_alarms(trials: pd.DataFrame) -> pd.DataFrame:
     """A row for each detector and healthy specimen with at least one alarm."""
     healthy = _units.healthy(trials)
-    alarms = trials[trials["twin"].ne("broken") & trials["outcome"].eq("alarm")]
+    alarms = trials[trials["twin"].isin(_units.HEALTHY) & trials["outcome"].eq("alarm")]
     order = ["score", "case", "view", "seed"]
     worst = alarms.sort_values(order, ascending=[False, True, True, True]).drop_duplicates(PAIR)
     made = healthy[healthy["alarms"].gt(0)].merge(worst[[*PAIR, "because"]], on=PAIR)

@@ -39,6 +39,7 @@ HEALTHY = {
     "softmax/softmax": "correct",
     "accumulate/accumulate": "correct",
     "hard_tanh/kink_at_one": "control",
+    "deep_chain/vanishing": "sick",
 }
 DETECTORS = {  # name -> needs, claims, forwards, backwards, seconds
     "difference": (["operation"], ["value"], 24, 1, 0.012),
@@ -62,7 +63,7 @@ AWAKE = {bug: [*CASES, NETWORK] for bug in LABELS} | {
 
 
 def results() -> Results:
-    """Six bugs, five healthy specimens, five detectors, three or four cases, three seeds."""
+    """Six bugs, five healthy specimens, a sick one, five detectors, three or four cases, three seeds."""
     rows = []
     for detector, specimen, case, seed in product(
         DETECTORS, [*LABELS, *HEALTHY], [*CASES, NETWORK], range(3)

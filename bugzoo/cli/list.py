@@ -60,7 +60,7 @@ def _row(s: Specimen) -> dict[str, Any]:
         "kind": s.kind,
         "group": s.group,
         "twin": s.twin,
-        "control": s.twin == "control",
+        "control": s.twin in ("control", "sick"),
         "family": label.family if label else "",
         "channel": label.channel if label else "",
         "wrong": label.wrong if label else "",

@@ -63,7 +63,7 @@ def _specimen(s: Specimen, base: Specimen) -> None:
         story = _story(s)
         if story:
             facts.add_row("story", story)
-    elif s.twin == "control":
+    elif s.truth.looks:
         facts.add_row("looks", s.truth.looks)
         facts.add_row("right", s.truth.right)
     else:

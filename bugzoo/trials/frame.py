@@ -23,7 +23,7 @@ COLUMNS: dict[str, str] = {
     "group": "folder: operations, engines, loops, controls, or a third party's",
     "kind": "operation or loop",
     "view": "operation or training: what the detector was given; the case decides",
-    "twin": "broken, correct or control",
+    "twin": "broken, correct, control, or sick: right code whose gradients are sick, scored apart",
     "family": "bug family of a broken twin, '' otherwise",
     "channel": "channel named by the label of a broken twin, '' otherwise",
     "case": "name of the case or context",

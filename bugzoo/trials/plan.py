@@ -182,7 +182,7 @@ def _chosen(specimen: Specimen, asked: Mapping[str, list[str]]) -> bool:
     if not asked["family"]:
         return True
     if specimen.label is None:
-        return specimen.twin == "control" and bool(asked["specimen"])
+        return specimen.twin in ("control", "sick") and bool(asked["specimen"])
     return _matches(asked["family"], specimen.label.family)
 
 

@@ -15,6 +15,7 @@ from bugzoo.loop import dense, textbook
 
 
 @control(
+    sick=True,
     looks="gradient norms are in the thousands, and so is the loss",
     right="it is the derivative of this function to the last digit; the architecture is at fault",
     cases=[Context("clipped", {"clip": 1.0, "lr": 1e-3})],

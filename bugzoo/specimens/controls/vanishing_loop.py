@@ -13,6 +13,7 @@ from bugzoo.loop import dense, textbook
 
 
 @control(
+    sick=True,
     looks="the gradient of the first layer is a hundred thousand times smaller than that of the last",
     right="it is the derivative of this function to the last digit; the architecture is at fault",
     cases=[Context("sgd", steps=16)],
