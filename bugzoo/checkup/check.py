@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from bugzoo.checkup import precision, uses, value, variations
 from bugzoo.checkup.finding import ORDER, Checkup, Cost, Finding, Note
-from bugzoo.checkup.target import Rejected, Target, copies, dense
+from bugzoo.checkup.target import Rejected, Target, copies, dense, flat
 from bugzoo.errors import UserError
 from bugzoo.model import DECLARATIONS
 
@@ -134,9 +135,9 @@ class _Battery:
             if v.special and not self.stopped:
                 leaf = v.special[0][0]
                 elements = [element for _, element in v.special]
-                self._add(
-                    v.name, v.inputs, value.at(self.target, v.inputs, leaf, elements, self.gen)
-                )
+                with suppress(Rejected):  # a step out of the domain
+                    seen = value.at(self.target, v.inputs, leaf, elements, self.gen)
+                    self._add(v.name, v.inputs, seen)
             if len(self.result.findings) >= 6:
                 return
 
@@ -152,9 +153,11 @@ class _Battery:
     def _doubtful(self, v: variations.Variation) -> None:
         """Inputs that the forward happens to accept: a wrong gradient there is a note."""
         self.result.done.append(v.name)
-        for finding in value.examine(
-            self.target, v.inputs, self.gen, stopped=self.stopped
-        ).findings:
+        try:
+            seen = value.examine(self.target, v.inputs, self.gen, stopped=self.stopped)
+        except Rejected:
+            return
+        for finding in seen.findings:
             self._note(
                 "risk", f"{finding.what} ({v.name}: {_described(v.inputs)}); forbid it or mend it"
             )
@@ -175,6 +178,10 @@ class _Battery:
     def _add(self, name: str, inputs: tuple[Any, ...], seen: value.Seen) -> None:
         shapes = _described(inputs)
         for finding in seen.findings:
+            if _overwritten(inputs, finding):
+                # Of several writes to one place one wins: which one, no documentation says.
+                seen.notes.append(Note("convention", f"repeated indices in a write ({name})"))
+                continue
             if finding.loud and name != "as given":
                 # Loud, and only on inputs of ours: the author may never have meant to accept them.
                 seen.notes.append(Note("raises", f"{finding.what}; inputs: {shapes} ({name})"))
@@ -211,7 +218,7 @@ def _inputs(make_inputs: Any, seed: int) -> tuple[Any, ...]:
         made = make_inputs
     made = made if isinstance(made, tuple | list) else (made,)
     inputs = copies(tuple(made))
-    tensors = [x for x in inputs if isinstance(x, Tensor)]
+    tensors = [x for x in flat(inputs) if isinstance(x, Tensor)]
     floats = [x for x in tensors if x.is_floating_point() or x.is_complex()]
     modules = any(isinstance(x, nn.Module) for x in inputs)
     if not floats and not modules:
@@ -268,7 +275,7 @@ def _wide(target: Target, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _equal(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> bool:
     return len(a) == len(b) and all(
-        s.shape == t.shape and torch.equal(s.nan_to_num(), t.nan_to_num())
+        s.shape == t.shape and torch.equal(dense(s).nan_to_num(), dense(t).nan_to_num())
         for s, t in zip(a, b, strict=True)
     )
 
@@ -287,6 +294,16 @@ def _described(inputs: Any) -> str:
         return type(x).__name__ if isinstance(x, nn.Module | list | tuple | dict) else repr(x)
 
     return ", ".join(map(one, inputs))
+
+
+def _overwritten(inputs: tuple[Any, ...], finding: Finding) -> bool:
+    """Indices repeat, and an element that the result does not show at all gets a gradient."""
+    repeated = any(
+        x.numel() > len(x.unique())
+        for x in flat(inputs)
+        if isinstance(x, Tensor) and x.dtype in (torch.int32, torch.int64)
+    )
+    return repeated and finding.true == 0 and bool(finding.yours)
 
 
 def _distinct(findings: list[Finding]) -> list[Finding]:

@@ -65,8 +65,16 @@ def randoms(tensors: Sequence[Tensor], gen: Generator) -> list[Tensor]:
         drawn = torch.randn(x.shape, generator=gen, dtype=torch.float64)
         if x.is_complex():
             drawn = torch.complex(drawn, torch.randn(x.shape, generator=gen, dtype=torch.float64))
+        if _symmetric(x):
+            drawn = drawn + drawn.mT.conj()
         made.append((drawn * size(x)).to(x.dtype).to(x.device))
     return made
+
+
+def _symmetric(x: Tensor) -> bool:
+    """A symmetric matrix stays one: what reads a triangle of it has its gradient defined so."""
+    square = x.layout == torch.strided and x.dim() >= 2 and x.shape[-1] == x.shape[-2] > 1
+    return square and bool(torch.equal(x.detach(), x.detach().mT.conj()))
 
 
 def size(x: Tensor) -> float:
@@ -105,6 +113,7 @@ def slope(
     """The derivative of <f(x), g> along `u`: 4 forwards, and one more without `center`."""
     y0 = center if center is not None else target.plain(inputs)
     dtypes = {x.dtype for (_, x), d in zip(target.leaves(inputs), u, strict=True) if d is not None}
+    dtypes |= {y.dtype for y in y0}
     narrow = {t for t in dtypes if t in (torch.float16, torch.bfloat16)}
     single = {t for t in dtypes if t in (torch.float32, torch.complex64)}
     steps = NARROW if narrow else STEPS[torch.float32 if single else torch.float64]

@@ -29,6 +29,7 @@ class Target:
     forwards: int = 0
     backwards: int = 0
     seed: int = SEED
+    eps: float = 0.0  # of the narrowest output seen so far
     held: list[tuple[str, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -61,12 +62,14 @@ class Target:
             except Exception as error:
                 first = str(error).strip().partition("\n")[0]
                 raise Rejected(f"{type(error).__name__}: {first}") from error
-        return outputs(out)
+        found = outputs(out)
+        self.eps = max([self.eps, *(torch.finfo(y.dtype).eps for y in found)])
+        return found
 
     def plain(self, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
-        """The outputs without a graph, detached."""
+        """The outputs without a graph, copied: an output may be a view of an input that moves."""
         with torch.no_grad():
-            return tuple(y.detach() for y in self.forward(inputs))
+            return tuple(y.detach().clone() for y in self.forward(inputs))
 
     def vjp(
         self,
@@ -96,6 +99,11 @@ def outputs(out: Any) -> tuple[Tensor, ...]:
     if isinstance(out, tuple | list):
         return tuple(y for part in out for y in outputs(part))
     return ()
+
+
+def flat(inputs: tuple[Any, ...]) -> list[Any]:
+    """The inputs, with lists and tuples of tensors opened."""
+    return [t for x in inputs for t in (x if isinstance(x, list | tuple) else [x])]
 
 
 def dense(t: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from bugzoo.checkup.value import cotangents
 from bugzoo.mismatch import compare
 
 Grads = list[Tensor | None]
+_FLOOR = 1e-12  # cotangents are of the size of 1: a gradient below this is rounding
 LAYOUTS = ("transposed", "narrow", "stepped", "expanded")
 
 
@@ -108,12 +109,15 @@ def zero(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
 
 
 def lent(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
-    """Inputs, outputs and cotangent are only lent: forward and backward leave them bit by bit."""
+    """Inputs, outputs and cotangent are only lent: forward and backward leave them bit by bit.
+
+    An input that needs no gradient may be state that the forward updates: running statistics, say.
+    """
     given = {f"input {n}": x for n, x in enumerate(inputs) if isinstance(x, Tensor)}
     before = {name: x.detach().clone() for name, x in given.items()}
     y = target.forward(inputs)
     for name, x in given.items():
-        if not _identical(x.detach(), before[name]) and not _declared(x, y):
+        if x.requires_grad and not _identical(x.detach(), before[name]) and not _declared(x, y):
             yield _spoiled("the forward", name, x, before[name])
             return
     g = cotangents(y, gen)
@@ -200,7 +204,7 @@ def alone(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
         if want is None:
             continue
         found = compare(None if d is None else dense(d), dense(want), name)
-        if found.error > _rounding([want]):
+        if found.error > _rounding([want], target):
             yield Finding("contract", "the gradient depends on which other inputs require one",
                           found.words, error=found.error, variation=f"only {name} requires grad",
                           cause="ctx.needs_input_grad is asked for the wrong input")  # fmt: skip
@@ -317,14 +321,23 @@ def _furthest(
             continue
         true = dense(b) if b is not None else torch.zeros_like(dense(a))  # type: ignore[arg-type]
         found = compare(None if a is None else dense(a), true, name)
-        if found.error > _rounding([true], exact) and (worst is None or found.error > worst[0]):
+        if not exact and found.error < float("inf") and found.error * _size(a, true) <= _FLOOR:
+            continue
+        if found.error > _rounding([true], target, exact) and (
+            worst is None or found.error > worst[0]
+        ):
             worst = found.error, found.words
     return worst
 
 
-def _rounding(tensors: Sequence[Tensor], exact: bool = False) -> float:
+def _size(a: Tensor | None, b: Tensor) -> float:
+    sizes = [t.abs().max().item() for t in (a, b) if t is not None and t.numel()]
+    return max(map(float, sizes), default=0.0)
+
+
+def _rounding(tensors: Sequence[Tensor], target: Target, exact: bool = False) -> float:
     """0 asks for equal bits; else well above rounding, even after cancellation: defects are gross."""
-    return max(torch.finfo(t.dtype).eps for t in tensors) ** 0.4 * (not exact)
+    return max(target.eps, *(torch.finfo(t.dtype).eps for t in tensors)) ** 0.4 * (not exact)
 
 
 def _mix(a: float, s: Tensor | None, c: float, t: Tensor | None) -> Tensor | None:
@@ -352,7 +365,10 @@ def _identical(a: Tensor, b: Tensor) -> bool:
 
 def _declared(x: Tensor, y: tuple[Tensor, ...]) -> bool:
     """An in-place operation says so: its output is its input."""
-    return any(t is x or t.data_ptr() == x.data_ptr() for t in y)
+    return any(
+        t is x or (t.layout == x.layout == torch.strided and t.data_ptr() == x.data_ptr())
+        for t in y
+    )
 
 
 def _spoiled(who: str, name: str, now: Tensor, before: Tensor) -> Finding:

@@ -76,7 +76,7 @@ def examine(
             for n, (d, (_, x)) in enumerate(zip(dx, leaves, strict=True))
         }
         u = _still([v for v in u if v is not None], frozen)
-    center = tuple(t.detach() for t in y)
+    center = tuple(t.detach().clone() for t in y)
     first = slope(target, inputs, u, g, center)
     if not first.finite:
         return Seen()
@@ -105,7 +105,7 @@ def at(
     leaves = target.leaves(inputs)
     name, x = leaves[leaf]
     y = target.forward(inputs)
-    center = tuple(t.detach() for t in y)
+    center = tuple(t.detach().clone() for t in y)
     g = cotangents(y, gen)
     try:
         dx = target.vjp(inputs, g, y)[leaf]
