@@ -319,7 +319,7 @@ def test_a_bug_brings_its_correct_twin(squares):
 
     assert {"square/lost_factor", "square/square"} == {i for i, _ in chosen.pairs}
     assert {"broken", "correct"} == {twins[i] for i, _ in family.pairs}
-    assert {"broken", "correct", "control"} == {twins[i] for i, _ in named.pairs}
+    assert {"broken", "correct", "control", "sick"} == {twins[i] for i, _ in named.pairs}
     bases = {squares.specimens[i].base for i, _ in family.pairs}
     assert bases == {i for i, _ in family.pairs if twins[i] == "correct"}
 
