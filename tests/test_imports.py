@@ -31,6 +31,12 @@ ALLOWED = {
         "bugzoo.model", "bugzoo.cases", "bugzoo.mismatch", "bugzoo.source", "bugzoo.loop",
         "bugzoo.seats", "bugzoo.oracle",
     },
+    "bugzoo/mutation": {
+        "bugzoo", "bugzoo.mutation", "bugzoo.model", "bugzoo.source", "bugzoo.oracle", "bugzoo.seats",
+        "bugzoo.loop", "bugzoo.cases", "bugzoo.mismatch", "bugzoo.errors", "bugzoo.subject",
+        "bugzoo.catalog", "bugzoo.composite", "bugzoo.engine",
+        "bugzoo.trials.limits", "reports._rates",  # Wilson's interval, written once
+    },
     "detectors": {
         "bugzoo", "bugzoo.errors", "bugzoo.model", "bugzoo.subject", "bugzoo.checkup", "bugzoo.watch",
         # what several strategies share is no strategy: never another detector
