@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test check clean
+.PHONY: run test slow check clean
 
 run: $(STAMP)
 	$(BIN)/bugzoo run $(ARGS)
@@ -11,11 +11,15 @@ run: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
 
+slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/bugzoo verify --quiet
+	$(BIN)/bugzoo verify --mutants --quiet
 
 clean:
 	rm -rf .venv results

@@ -2,6 +2,7 @@
 
 The file holds a function of its own name, trials -> DataFrame. The first line of its docstring is
 printed above the table, the rest is the note below it. PLACE orders the tables; the default is last.
+A table sees the bugs made by hand; one that says MUTANTS = True sees frozen mutants as well.
 """
 
 import inspect
@@ -13,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from bugzoo.errors import UserError, did_you_mean
+from reports import _units
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,10 @@ class Table:
     note: str
     place: int
     make: Callable[[pd.DataFrame], pd.DataFrame]
+    mutants: bool = False
 
     def __call__(self, trials: pd.DataFrame) -> pd.DataFrame:
-        return self.make(trials)
+        return self.make(trials if self.mutants else _units.handmade(trials))
 
 
 def tables() -> dict[str, Table]:
@@ -52,4 +55,5 @@ def _table(name: str) -> Table:
     if make is None or not module.__doc__:
         raise UserError(f"reports/{name}.py: expected a docstring and a function called '{name}'")
     sentence, _, note = inspect.cleandoc(module.__doc__).partition("\n")
-    return Table(name, sentence, note.strip(), getattr(module, "PLACE", 99), make)
+    place, mutants = getattr(module, "PLACE", 99), getattr(module, "MUTANTS", False)
+    return Table(name, sentence, note.strip(), place, make, mutants)

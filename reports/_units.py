@@ -24,6 +24,16 @@ _KEY = ["detector", "specimen", "view", "case"]
 _KEPT = ["twin", "family", "channel", "awake", "loud", "claimed"]
 
 
+def is_mutant(trials: pd.DataFrame) -> pd.Series:
+    """Which trials are about a frozen mutant: they are counted apart from bugs made by hand."""
+    return trials["group"].eq("mutants")
+
+
+def handmade(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials without those about mutants."""
+    return trials[~is_mutant(trials)]
+
+
 def ran(trials: pd.DataFrame) -> pd.DataFrame:
     """The trials in which the detector had something to look at."""
     return trials[trials["outcome"].ne("not_applicable")]

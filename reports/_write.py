@@ -3,11 +3,12 @@
 The same Results give the same bytes: nothing here reads the clock, the machine or the network.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from bugzoo.errors import UserError
 from bugzoo.trials.frame import Results
-from reports import _scan, _text
+from reports import _scan, _text, _units
 from reports._facts import facts
 
 
@@ -22,7 +23,7 @@ def write(results: Results, folder: str | Path) -> list[Path]:
     frames = {t.name: (t.sentence, t.note, t(results.trials)) for t in _scan.tables().values()}
     files = {f"{name}.csv": _text.csv(frame) for name, (_, _, frame) in frames.items()}
     files["report.md"] = _markdown(results, frames)
-    files["report.html"] = _page.page(results, frames)
+    files["report.html"] = _page.page(_handmade(results), frames)
     try:
         home.mkdir(parents=True, exist_ok=True)
         for name, words in files.items():
@@ -30,6 +31,18 @@ def write(results: Results, folder: str | Path) -> list[Path]:
     except OSError as error:
         raise UserError(f"{home}: the reports cannot be written: {error.strerror}") from None
     return [home / name for name in files]
+
+
+def _handmade(results: Results) -> Results:
+    """Without the mutants, which have a table and no place of their own on the page."""
+    specimens = {i: s for i, s in results.specimens.items() if s["group"] != "mutants"}
+    truth = results.truth
+    return replace(
+        results,
+        trials=_units.handmade(results.trials),
+        truth=truth[truth["specimen"].isin(specimens)] if len(truth) else truth,
+        specimens=specimens,
+    )
 
 
 def _markdown(results: Results, frames: dict) -> str:

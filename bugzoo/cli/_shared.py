@@ -51,6 +51,13 @@ def load(
     return found
 
 
+def whole(option: str, given: str, least: int) -> int:
+    """The whole number that an option was given. UserError where it is none."""
+    if not (given.isascii() and given.isdecimal() and len(given) < 10 and int(given) >= least):
+        raise UserError(f"{option} {given}: expected a whole number from {least} to 999999999.")
+    return int(given)
+
+
 def table(results: Results, name: str) -> str:
     """The table called `name` as text for 80 columns, its sentence above it."""
     from reports import _scan, _text

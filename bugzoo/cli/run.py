@@ -11,6 +11,8 @@ from bugzoo.cli import _shared
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from bugzoo.catalog import Catalog
+
 
 def many(name: str, text: str):
     return click.option(f"--{name}", multiple=True, metavar="GLOB", help=f"{text} (repeatable)")
@@ -28,6 +30,8 @@ def many(name: str, text: str):
     metavar="N",
     help="Seeds of the inputs (repeatable). [default: 0]",
 )
+@click.option("--mutants", metavar="N", help="Also a sample of N frozen mutants, and N/5 harmless.")
+@click.option("--mutant-seed", default="0", metavar="S", help="Of that sample.  [default: 0]")
 @click.option(
     "--jobs", "-j", default="", metavar="N", help="Worker processes. [default: the cores]"
 )
@@ -46,6 +50,8 @@ def command(
     family: tuple[str, ...],
     case: tuple[str, ...],
     seeds: tuple[str, ...],
+    mutants: str | None,
+    mutant_seed: str,
     jobs: str,
     timeout: str,
     out: str,
@@ -62,6 +68,12 @@ def command(
     from bugzoo.trials import frame, plan, runner
 
     found = _shared.load(specimens, detectors, keep_going)
+    if mutants is not None:
+        _add_mutants(
+            found,
+            _shared.whole("--mutants", mutants, 1),
+            _shared.whole("--mutant-seed", mutant_seed, 0),
+        )
     chosen = plan.select(
         found, detector=detector, specimen=specimen, family=family, case=case, seed=seeds or ("0",)
     )
@@ -83,6 +95,15 @@ def command(
 
         for written in _write.write(results, path.parent):
             click.echo(f"wrote {written}")
+
+
+def _add_mutants(found: Catalog, count: int, seed: int) -> None:
+    """Broken ones, and a fifth as many harmless ones, on which an alarm is false."""
+    from bugzoo.mutation import frozen
+
+    drawn = frozen.specimens(found, count, seed)
+    drawn += frozen.specimens(found, count // 5, seed, healthy=True)
+    found.specimens.update({s.id: s for s in drawn})
 
 
 def _progress() -> Progress:

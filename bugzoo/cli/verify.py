@@ -25,12 +25,22 @@ if TYPE_CHECKING:
     "--seeds", default=3, type=click.IntRange(1, 100), help="Probes a case.  [default: 3]"
 )
 @click.option("--quiet", "-q", is_flag=True, help="Only lies and the last line.")
+@click.option("--mutants", is_flag=True, help="The frozen mutants instead of the labels.")
+@click.option("--sample", default="300", metavar="N", help="So many of them.  [default: 300]")
+@click.option("--seed", default="0", metavar="S", help="Of the sample.  [default: 0]")
+@click.option("--all", "every_one", is_flag=True, help="All of them.")
+@click.option("--set", "name", default="", metavar="FILE", help="Another set than ours.")
 @click.option("--json", "as_json", is_flag=True, help="An array of claims.")
 @_shared.files
 def command(
     patterns: tuple[str, ...],
     seeds: int,
     quiet: bool,
+    mutants: bool,
+    sample: str,
+    seed: str,
+    every_one: bool,
+    name: str,
     as_json: bool,
     specimens: tuple[str, ...],
     detectors: tuple[str, ...],
@@ -40,6 +50,8 @@ def command(
 
     A broken twin must differ where `shown_by` says so and be equal where `hidden_by` says so;
     correct twins and controls must be equal everywhere. Exit code 1 when any claim is a lie.
+
+    With --mutants, a seeded sample of the frozen mutants must be wrong where the set says so.
     """
     import torch
 
@@ -47,6 +59,10 @@ def command(
 
     torch.set_num_threads(1)
     found = _shared.load(specimens, detectors, keep_going)
+    if mutants:
+        count = None if every_one else _shared.whole("--sample", sample, 1)
+        _mutants(found, name, count, _shared.whole("--seed", seed, 0), patterns, quiet)
+        return
     out = _shared.console()
     every: list[Claim] = []
     for specimen in _chosen(found, patterns):
@@ -62,6 +78,44 @@ def command(
         count = len({c.specimen for c in every})
         verdict = f"{len(lies)} lies" if lies else "all true"
         out.print(f"{count} specimens, {len(every)} cases, {said} claims: {verdict}")
+    if lies:
+        raise SystemExit(1)
+
+
+def _mutants(
+    found: Catalog, name: str, count: int | None, seed: int, patterns: tuple[str, ...], quiet: bool
+) -> None:
+    """Judge mutants of a frozen set again, wherever it calls them awake."""
+    from collections import Counter
+    from fnmatch import fnmatchcase
+
+    from bugzoo.mutation import frozen
+
+    out = _shared.console()
+    listed = frozen.load(name or frozen.SET)
+    gone = {m.name: why for m in listed if (why := frozen.retired(m, found))}
+    used = [
+        m
+        for m in listed
+        if m.silent
+        and m.name not in gone
+        and any(fnmatchcase(m.name, p) or fnmatchcase(m.specimen, p) for p in patterns or ("*",))
+    ]
+    drawn = used if count is None else frozen.drawn(used, count, seed)
+    lies = [lie for m in drawn for lie in frozen.lies(m, found)]
+    for why, number in Counter(gone.values()).items():
+        out.print(f"{number} retired: {why}", markup=False)
+    if not quiet:
+        for kind, number in Counter(m.kind for m in listed).most_common():
+            out.print(f"{number:6} {kind}")
+    for lie in lies:
+        out.print(f"LIE {lie}", markup=False, soft_wrap=True, style="bold red")
+    verdict = f"{len(lies)} lies" if lies else "all true"
+    out.print(
+        f"{len(listed)} mutants, {len(used)} silently wrong and in use, {len(gone)} retired; "
+        f"{len(drawn)} judged again: {verdict}",
+        soft_wrap=True,
+    )
     if lies:
         raise SystemExit(1)
 

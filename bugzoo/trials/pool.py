@@ -128,6 +128,7 @@ class Pool:
             "parent": os.getpid(),
             "specimens": _given({s.path for s in catalog.specimens.values()}),
             "detectors": _given({d.path for d in catalog.detectors.values()}),
+            "mutants": sorted(i for i, s in catalog.specimens.items() if s.group == "mutants"),
             "train": train,
         }
         self._nursery = Nursery(self._start, log)

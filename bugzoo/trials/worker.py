@@ -35,7 +35,12 @@ LONGEST_LOG = 16 << 20  # bytes
 
 
 def main(
-    parent: int, channel: int, specimens: list[str], detectors: list[str], train: bool
+    parent: int,
+    channel: int,
+    specimens: list[str],
+    detectors: list[str],
+    mutants: list[str],
+    train: bool,
 ) -> None:
     """Load the catalog, then serve the parent through the socket `channel` until it is gone.
 
@@ -45,6 +50,8 @@ def main(
     die_with(parent)
     torch.set_num_threads(1)
     found = catalogs.load(specimens, detectors)
+    if mutants:
+        import_module("bugzoo.mutation.frozen").add(found, mutants)
     import_module("torch.fx.experimental.symbolic_shapes")  # the first backward would, in 0.4 s
     if train:
         digits.load()

@@ -1,0 +1,101 @@
+"""bugzoo breed: derive mutants from every correct implementation, classify them, freeze them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+
+from bugzoo.cli import _shared
+from bugzoo.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bugzoo.catalog import Catalog
+    from bugzoo.mutation.frozen import Frozen
+
+
+@click.command("breed", short_help="Derive mutants from every correct implementation.")
+@click.option("--specimen", default="*", metavar="GLOB", help="Only from these.  [default: all]")
+@click.option("--out", default="", metavar="FILE", help="Write the set to FILE, a .jsonl.gz.")
+@click.option(
+    "--jobs", "-j", default="", metavar="N", help="Worker processes. [default: the cores]"
+)
+def command(specimen: str, out: str, jobs: str) -> None:
+    """Breed the first-order mutants of the correct implementations; the oracle classifies each.
+
+    Prints how many there are by class and by operator.
+    """
+    import multiprocessing
+
+    from bugzoo.mutation import frozen
+    from bugzoo.trials.pool import jobs_from
+
+    if out and not out.endswith(".gz"):
+        raise UserError(f"--out {out}: expected a name that ends in .jsonl.gz")
+    names = _chosen(_shared.load(), specimen)
+    processes = min(jobs_from(jobs), len(names))
+    found: list[Frozen] = []
+    with multiprocessing.get_context("spawn").Pool(processes, _ready) as pool:
+        for done, made in enumerate(pool.imap_unordered(_bred, names), start=1):
+            found += made
+            click.echo(f"\r{done} of {len(names)} bred, {len(found)} mutants", err=True, nl=False)
+    click.echo(err=True)
+    _print(_shared.console(), found)
+    awake = Counter(m.operator for m in found if m.silent)
+    for operator, count in awake.most_common(1):
+        if specimen == "*" and count > frozen.MOST * awake.total():
+            share = f"{count / awake.total():.1%} of the awake mutants"
+            raise UserError(f"{share} are of one operator, {operator}; at most {frozen.MOST:.0%}.")
+    if out:
+        frozen.write(out, found)
+        click.echo(f"wrote {out}")
+
+
+_CATALOG: list[Catalog] = []  # a worker's own
+
+
+def _ready() -> None:
+    import torch
+
+    from bugzoo import catalog
+
+    torch.set_num_threads(1)
+    _CATALOG.append(catalog.load())
+
+
+def _bred(name: str) -> list[Frozen]:
+    from bugzoo.mutation import frozen
+
+    return frozen.bred(_CATALOG[0].specimens[name])
+
+
+def _chosen(found: Catalog, glob: str) -> list[str]:
+    from fnmatch import fnmatchcase
+
+    right = {s.id: s.file for s in found.specimens.values() if s.twin == "correct"}
+    chosen = [i for i, file in right.items() if fnmatchcase(i, glob) or fnmatchcase(file, glob)]
+    if not chosen:
+        raise UserError(f"no correct implementation matches '{glob}'.{did_you_mean(glob, right)}")
+    return chosen
+
+
+def _print(out: Console, found: list[Frozen]) -> None:
+    from rich.table import Table
+
+    kinds = Counter(m.kind for m in found)
+    silent = [m for m in found if m.silent]
+    bred = Counter(m.operator for m in found)
+    wrong = Counter(m.operator for m in silent)
+    for title, rows in (
+        ("class", [(kind, n, sum(m.kind == kind for m in silent)) for kind, n in kinds.most_common()]),
+        ("operator", [(name, n, wrong[name]) for name, n in sorted(bred.items())]),
+    ):  # fmt: skip
+        table = Table(title, "mutants", "silently wrong", box=None)
+        for row in rows:
+            table.add_row(*map(str, row))
+        out.print(table)
+    files = len({m.specimen for m in silent})
+    out.print(f"{len(found)} mutants, {len(silent)} silently wrong, of {files} implementations")
