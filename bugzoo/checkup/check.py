@@ -18,7 +18,7 @@ from bugzoo.checkup.target import Rejected, Target, copies, dense, flat
 from bugzoo.errors import UserError
 from bugzoo.model import DECLARATIONS
 
-PASSES = 150  # of variations, at most
+PASSES = 1500  # forwards and backwards spent on variations, at most; they are small
 
 
 def check(
@@ -105,7 +105,7 @@ class _Battery:
             self._value("as given", wide)
         if not any(t.requires_grad for t in self.target.forward(given)):
             return  # the graph is cut; that was found above, and there is no backward to use
-        self._uses("as given", given)
+        self._uses(given)
         if any(f.channel == "value" for f in self.result.findings):
             return
         count = len(self.target.plain(wide))
@@ -123,7 +123,7 @@ class _Battery:
         for v in variations.derive(self.target, small, self.gen):
             if not v.name:
                 continue
-            if self.late() or self.target.forwards + self.target.backwards - spent > PASSES * 10:
+            if self.late() or self.target.forwards + self.target.backwards - spent > PASSES:
                 self._note("skipped", f"out of budget before the variation '{v.name}'")
                 return
             if not variations.accepts(self.target, v.inputs):
@@ -167,13 +167,12 @@ class _Battery:
         self.result.done.append("given precision against float64")
         self._add("given precision against float64", given, value.Seen(found))
 
-    def _uses(self, name: str, inputs: tuple[Any, ...]) -> None:
+    def _uses(self, inputs: tuple[Any, ...]) -> None:
         if self.random:
             return
         for finding in uses.examine(self.target, inputs, self.gen):
-            variation = finding.variation if name == "as given" else f"{name}; {finding.variation}"
-            self._add(variation, inputs, value.Seen([finding]))
-        self.result.done.append(f"uses, {name}")
+            self._add(finding.variation, inputs, value.Seen([finding]))
+        self.result.done.append("uses, as given")
 
     def _add(self, name: str, inputs: tuple[Any, ...], seen: value.Seen) -> None:
         shapes = _described(inputs)

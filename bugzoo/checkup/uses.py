@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -385,6 +385,3 @@ def _spoiled(who: str, name: str, now: Tensor, before: Tensor) -> Finding:
 
 def _first(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
-
-
-Use = Callable[[Target, tuple, Generator], Iterator[Finding]]
