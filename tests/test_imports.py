@@ -15,6 +15,7 @@ ALLOWED = {
     "bugzoo/model.py": {"bugzoo.errors"},
     "bugzoo/cases.py": {"bugzoo.model"},
     "bugzoo/mismatch.py": set(),
+    "bugzoo/finding.py": set(),
     "bugzoo/source.py": {"bugzoo.errors"},
     "bugzoo/composite.py": set(),
     "bugzoo/engine.py": set(),
@@ -26,7 +27,14 @@ ALLOWED = {
         "bugzoo.source", "bugzoo.loop", "bugzoo.seats", "bugzoo.model", "bugzoo.anonymous",
     },
     "bugzoo/specimens": {"bugzoo", "bugzoo.cases", "bugzoo.loop", "bugzoo.seats", "bugzoo.model"},
-    "bugzoo/checkup": {"bugzoo.checkup", "bugzoo.mismatch", "bugzoo.model", "bugzoo.errors"},
+    "bugzoo/checkup": {
+        "bugzoo.checkup", "bugzoo.finding", "bugzoo.mismatch", "bugzoo.model", "bugzoo.errors",
+    },
+    "bugzoo/watcher": {"bugzoo.watcher", "bugzoo.finding", "bugzoo.errors", "bugzoo.model"},
+    "bugzoo/auditor": {
+        "bugzoo.auditor", "bugzoo.watcher", "bugzoo.checkup", "bugzoo.finding", "bugzoo.mismatch",
+        "bugzoo.errors", "bugzoo.model",
+    },
     "bugzoo/oracle": {
         "bugzoo.model", "bugzoo.cases", "bugzoo.mismatch", "bugzoo.source", "bugzoo.loop",
         "bugzoo.seats", "bugzoo.oracle",
@@ -38,7 +46,8 @@ ALLOWED = {
         "bugzoo.trials.limits", "reports._rates",  # Wilson's interval, written once
     },
     "detectors": {
-        "bugzoo", "bugzoo.errors", "bugzoo.model", "bugzoo.subject", "bugzoo.checkup", "bugzoo.watch",
+        "bugzoo", "bugzoo.errors", "bugzoo.model", "bugzoo.subject", "bugzoo.checkup", "bugzoo.watcher",
+        "bugzoo.auditor",
         # what several strategies share is no strategy: never another detector
         "detectors._difference", "detectors._jacobian", "detectors._ledger", "detectors._training",
     },

@@ -13,9 +13,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from bugzoo.checkup import precision, uses, value, variations
-from bugzoo.checkup.finding import ORDER, Checkup, Cost, Finding, Note
 from bugzoo.checkup.target import Rejected, Target, copies, dense, flat
 from bugzoo.errors import UserError
+from bugzoo.finding import ORDER, Checkup, Cost, Finding, Note
 from bugzoo.model import DECLARATIONS
 
 PASSES = 1500  # forwards and backwards spent on variations, at most; they are small

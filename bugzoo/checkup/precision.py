@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from bugzoo.checkup.finding import Finding
 from bugzoo.checkup.target import Rejected, Target, copies
+from bugzoo.finding import Finding
 from bugzoo.mismatch import compare
 
 LOOSE = {torch.float32: 500.0, torch.float16: 30.0, torch.bfloat16: 30.0}

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from bugzoo.checkup.finding import Finding
 from bugzoo.checkup.target import Rejected, Target, copies, dense
 from bugzoo.checkup.value import cotangents
+from bugzoo.finding import Finding
 from bugzoo.mismatch import compare
 
 Grads = list[Tensor | None]

@@ -15,8 +15,8 @@ import torch
 from torch import Generator, Tensor
 
 from bugzoo.checkup.direction import Slope, dot, moved, randoms, slope
-from bugzoo.checkup.finding import Finding, Note
 from bugzoo.checkup.target import Target, dense
+from bugzoo.finding import Finding, Note
 from bugzoo.mismatch import compare
 
 Grads = list[Tensor | None]

@@ -1,27 +1,36 @@
-"""What a checkup found, in words and numbers: Finding, Note, Checkup."""
+"""What an examination found, in words and numbers: Finding, Note, Cost, and the Result that holds them.
+
+`check` returns a Checkup, `watch` a Log, `audit` an Audit: each is a Result.
+"""
 
 from __future__ import annotations
 
 import html
 import textwrap
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ORDER = ("value", "contract", "side_effect", "reentrancy", "second_order", "memory")
+ORDER = (
+    "value", "contract", "trajectory", "side_effect", "reentrancy", "second_order", "memory",
+)  # fmt: skip
+WRONG = ("value", "contract", "trajectory", "second_order")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One defect. `yours` and `true` are the two numbers; `where` names the input and the element.
+    """One defect. `yours` and `true` are the two numbers; `where` names the input and the element,
+    or the parameter.
 
-    `channel`    value, second_order, side_effect, reentrancy, memory or contract
+    `channel`    one of bugzoo.model.CHANNELS
     `variation`  which inputs, cotangent or use showed it; 'as given' for the inputs themselves
     `cause`      the likely cause in words, '' when the numbers do not tell
     `inputs`     the smallest inputs tried that show it, as text
-    `seed`       check(..., seed=seed) shows it again
+    `seed`       the same call with this seed shows it again
+    `step`       of a training run, the step that showed it first, counted from 1
+    `line`       'train.py:41', the line of the user's code, where that is known
     """
 
     channel: str
@@ -34,11 +43,13 @@ class Finding:
     cause: str = ""
     inputs: str = ""
     seed: int = 0
+    step: int | None = None
+    line: str = ""
 
     @property
     def severity(self) -> str:
         """'wrong' for a defect that changes a gradient, 'risk' for one that needs company to do so."""
-        return "wrong" if self.channel in ("value", "contract", "second_order") else "risk"
+        return "wrong" if self.channel in WRONG else "risk"
 
     @property
     def loud(self) -> bool:
@@ -54,7 +65,11 @@ class Finding:
             lines.append(f"yours {self.yours:.7g}, true {self.true:.7g}{ratio}")
         if self.cause:
             lines.append(f"cause: {self.cause}")
-        lines.append(f"shown by: {self.variation}")
+        if self.step is not None or self.line:
+            at = f"step {self.step}" if self.step is not None else ""
+            lines.append(f"at: {', '.join(filter(None, (at, self.line)))}")
+        else:
+            lines.append(f"shown by: {self.variation}")
         if self.inputs:
             lines.append(f"inputs: {self.inputs}")
         return "\n".join(
@@ -88,26 +103,35 @@ class Cost:
 
 
 @dataclass
-class Checkup:
-    """The result of `check`: `.ok` is True when no finding is left."""
+class Result:
+    """What was found and noted, at what cost: `.ok` is True when no finding is left."""
 
     findings: list[Finding] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
-    done: list[str] = field(default_factory=list)  # variations that were run, in order
     seed: int = 0
+
+    columns: ClassVar[tuple[str, ...]] = (
+        "channel", "severity", *(f for f in Finding.__dataclass_fields__ if f != "channel"),
+    )  # fmt: skip
 
     @property
     def ok(self) -> bool:
         return not self.findings
 
+    @property
+    def headline(self) -> str:
+        """The first line of the text, without the cost."""
+        count = len(self.findings)
+        return f"{count} finding{'s' * (count > 1)}" if count else f"ok: {self.healthy}"
+
+    @property
+    def healthy(self) -> str:
+        """What was looked at in vain."""
+        return "no defect"
+
     def __str__(self) -> str:
-        head = (
-            f"ok: no defect on {len(self.done)} variations"
-            if self.ok
-            else f"{len(self.findings)} finding{'s' * (len(self.findings) > 1)}"
-        )
-        parts = [f"{head} ({self.cost})"]
+        parts = [f"{self.headline} ({self.cost})"]
         parts += [f"{n}. {finding}" for n, finding in enumerate(self.findings, 1)]
         parts += [str(note) for note in self.notes]
         return "\n".join(parts)
@@ -116,25 +140,25 @@ class Checkup:
         """Findings as a DataFrame, one row each; empty with the same columns when all is well."""
         import pandas as pd
 
-        names = [
-            "channel",
-            "severity",
-            *(f for f in Finding.__dataclass_fields__ if f != "channel"),
-        ]
         rows = [asdict(f) | {"severity": f.severity} for f in self.findings]
-        return pd.DataFrame(rows, columns=names)
+        return pd.DataFrame(rows, columns=list(self.columns))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {
-            "ok": self.ok,
-            "findings": [asdict(f) | {"severity": f.severity} for f in self.findings],
-            "notes": [asdict(n) for n in self.notes],
-            "cost": asdict(self.cost),
-            "done": self.done,
-            "seed": self.seed,
-        }
+        findings = [asdict(f) | {"severity": f.severity} for f in self.findings]
+        return {"ok": self.ok, **asdict(self), "findings": findings}
 
     def _repr_html_(self) -> str:
         colour = "#1a7f37" if self.ok else "#cf222e"
         return f'<pre style="border-left:4px solid {colour};padding-left:1em">{html.escape(str(self))}</pre>'
+
+
+@dataclass
+class Checkup(Result):
+    """The result of `check`; `done` names the variations that were run, in order."""
+
+    done: list[str] = field(default_factory=list)
+
+    @property
+    def healthy(self) -> str:
+        return f"no defect on {len(self.done)} variations"
