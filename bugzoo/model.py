@@ -150,6 +150,7 @@ class Specimen:
     group: str  # folder: operations, engines, loops, controls, or the third party's
     label: Label | None = None  # broken twins only
     base: str = ""  # id of the correct twin; its own id where there is no other
+    operator: str = ""  # of a mutant, the mutation operator that made it
 
     @property
     def cases(self) -> tuple[Case | Context, ...]:

@@ -14,7 +14,10 @@ import pandas as pd
 
 from reports import _units
 
-RATES = {"recall", "low", "high", "false alarms", "precision", "J", "MCC"}
+RATES = {
+    *("recall", "low", "high", "false alarms", "precision", "J", "MCC"),
+    *("mutant recall", "collapsed", "harmless alarmed"),
+}
 SIGNS = {
     "caught": "#",
     "missed": ".",

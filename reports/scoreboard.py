@@ -5,14 +5,18 @@ it is caught when, in at least one such case, more than half of the seeds alarm.
 and crashes are misses, never detections; loud bugs are left out. A healthy specimen is alarmed
 likewise, in any case. Precision, J (recall + specificity - 1) and MCC are over specimens;
 'false alarms' is the share of alarmed runs on correct twins and controls. The interval is
-Wilson's, 95 %, and takes bugs as independent. Medians are over runs.
+Wilson's, 95 %, and takes bugs as independent. Medians are over runs. Where the run holds frozen
+mutants, their columns stand last: recall over those in channels that the detector claims, the same
+collapsed to minimal patterns, and the share of harmless mutants alarmed; see the table 'mutants'.
 """
 
 import pandas as pd
 
 from reports import _rates, _units
+from reports.mutants import mutants
 
 PLACE = 1
+MUTANTS = True
 COLUMNS = [
     *("detector", "bugs", "caught", "recall", "low", "high", "false alarms"),
     *("precision", "J", "MCC", "median seconds", "median forwards", "median backwards"),
@@ -21,6 +25,7 @@ COLUMNS = [
 
 def scoreboard(trials: pd.DataFrame) -> pd.DataFrame:
     """A row a detector; recall falling, then false alarms rising, then the name."""
+    bred, trials = mutants(trials), _units.handmade(trials)
     bugs, healthy, ran = _units.bugs(trials), _units.healthy(trials), _units.ran(trials)
     rows = []
     for name in sorted(trials["detector"].unique()):
@@ -39,5 +44,9 @@ def scoreboard(trials: pd.DataFrame) -> pd.DataFrame:
         spent = ran.loc[ran["detector"].eq(name), ["seconds", "forwards", "backwards"]].median()
         rows.append([name, tp + fn, tp, *rates, *spent])
     made = pd.DataFrame(rows, columns=COLUMNS)
+    if len(bred):
+        named = {"recall": "mutant recall", "false alarms": "harmless alarmed"}
+        kept = bred[["detector", "mutants", "recall", "collapsed", "false alarms"]]
+        made = made.merge(kept.rename(columns=named), on="detector", how="left")
     order = ["recall", "false alarms", "detector"]
     return made.sort_values(order, ascending=[False, True, True], ignore_index=True)

@@ -16,6 +16,7 @@ from bugzoo.mutation.operator import collected
 from bugzoo.subject import subject
 from bugzoo.trials.frame import load
 from reports import mutants as report
+from reports.operators import operators as by_operator
 
 SILENT = [m for m in frozen.load() if m.silent]
 
@@ -163,7 +164,11 @@ def test_a_run_scores_them_apart(tmp_path):
     assert not results.meta["lies"]
     assert table["caught"].sum() > 0
     assert "/m_" not in (tmp_path / "kill_matrix.csv").read_text()
-    assert (pd.read_csv(tmp_path / "scoreboard.csv")["bugs"] == 0).all()
+    board = pd.read_csv(tmp_path / "scoreboard.csv").set_index("detector")
+    assert (board["bugs"] == 0).all()
+    assert board["mutant recall"].to_dict() == table.set_index("detector")["recall"].to_dict()
+    assert set(pd.read_csv(tmp_path / "operators.csv")["operator"]) <= set(mine["operator"])
+    assert "collapsed" in made.output
 
 
 def test_a_pattern_is_minimal_when_no_other_is_a_part_of_it():
@@ -192,6 +197,38 @@ def test_breeding_again_gives_what_is_frozen(tmp_path):
 
     assert [replace(m, witness={}) for m in frozen.load(path)] == [
         replace(m, witness={}) for m in mine
+    ]
+
+
+def test_pairs_are_bred_on_request_and_hold(zoo, tmp_path):
+    """Two operators each, the same for one seed; the oracle bears them out."""
+    paths = [str(tmp_path / f"{n}.jsonl.gz") for n in range(2)]
+    for path in paths:
+        asked = ["--specimen", "sigmoid/sigmoid", "--pairs", "6", "--seed", "5", "--out", path]
+        made = CliRunner().invoke(cli, ["breed", *asked, "--jobs", "1"])
+        assert made.exit_code == 0, made.output
+    one, other = map(frozen.load, paths)
+
+    assert one == other and len(one) == 6
+    assert all(m.operator.count(" + ") == 1 for m in one)
+    assert not any(lie for m in one if m.silent for lie in frozen.lies(m, zoo))
+
+
+def test_recall_by_operator():
+    """Two operators, the harder one first; what is beyond the claim does not count."""
+    said = (
+        *(("a", 1, "drop", "alarm"), ("a", 2, "drop", "alarm"), ("a", 3, "keep", "clear")),
+        *(("b", 1, "drop", "clear"), ("b", 2, "drop", "alarm"), ("b", 3, "keep", "clear")),
+    )
+    rows = [
+        {"detector": d, "specimen": f"s/m_{n}", "group": "mutants", "operator": o, "outcome": said}
+        for d, n, o, said in said
+    ]
+    rows += [{**rows[0], "specimen": "s/m_4", "claimed": False}]
+
+    assert by_operator(synthetic.trials(*rows)).to_dict("records") == [
+        {"operator": "keep", "mutants": 1, "a": 0.0, "b": 0.0},
+        {"operator": "drop", "mutants": 2, "a": 1.0, "b": 0.5},
     ]
 
 

@@ -112,6 +112,7 @@ def call(folder, *words):
         (["ops.py::Cube", "--", "nose2"], "expected a pytest command"),
         (["ops.py::Cube", "--sample", "0", "--", "pytest"], "--sample 0"),
         (["ops.py::Cube", "--inputs", "none.py::f"], "--inputs none.py::f"),
+        (["ops.py::Cube", "--pairs", "0"], "--pairs 0"),
     ],
 )
 def test_mistakes_that_are_seen_at_once(project, words, said):
@@ -169,6 +170,20 @@ def test_a_function_from_end_to_end(project):
     stale = json.loads(call(project, *words)[1])
     assert json.loads(again)["score"] == stale["score"]
     assert json.loads(again)["seconds"] < stale["seconds"]
+
+
+@pytest.mark.slow
+def test_pairs_of_mistakes(project):
+    """Two operators a mutant; each has its row in the table."""
+    words = ["ops.py::Cube", "--pairs", "8", "--seed", "2", "--json", "--", "pytest"]
+    code, out, err = call(project, *words)
+    assert code == 0, err
+    told = json.loads(out)
+    rows = {row["operator"]: row for row in told["by_operator"]}
+
+    assert 0 < len(told["mutants"]) <= 8
+    assert all(" + " in m["operator"] for m in told["mutants"])
+    assert {n for m in told["mutants"] for n in m["operator"].split(" + ")} == set(rows)
 
 
 @pytest.mark.slow

@@ -192,6 +192,17 @@ def test_modules_and_plain_functions():
     assert not module & {"drop_zero_grad", "drop_term"}
 
 
+def test_class_methods_are_bred_like_static_ones():
+    """Neither the class nor the context is taken for a cotangent."""
+    bound = TEXT.replace("@staticmethod", "@classmethod").replace("(ctx,", "(cls, ctx,")
+    static, of_class = mutants(TEXT), mutants(bound)
+
+    assert "def backward(cls, ctx, g):" in bound
+    assert [(m.operator, m.line, m.after) for m in of_class] == [
+        (m.operator, m.line, m.after) for m in static
+    ]
+
+
 def test_magnitude_knob():
     """factor(d) multiplies the gradient by 1 + d, whatever d."""
     (made,) = mutants(TEXT, operators=[factor(1e-4)])

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from bugzoo.mutation.bench import Bench
 from bugzoo.mutation.breed import by_name, mutants
 from bugzoo.mutation.classify import classify
 from bugzoo.mutation.deadline import Overdue, deadline
+from bugzoo.oracle.judge import judge
 
 BENCHES = {}
 
@@ -205,16 +207,19 @@ def test_classification_is_deterministic_and_leaves_no_trace(zoo):
         assert (one.kind, one.awake, one.raises) == (other.kind, other.awake, other.raises)
 
 
-def test_at_least_twenty_mutants_a_second(zoo):
-    """Of processor time, on an operation with several small cases."""
-    held = bench(zoo, "softmax/softmax")
-    made = mutants(held.text)[::3]
-    classify(made[0], held)
-    start = time.process_time()
-    for m in made:
-        classify(m, held)
+def test_judge_and_classify_agree_on_what_raises_in_a_later_pass(zoo):
+    """Plain use is fine, a zero cotangent raises: a broken contract, not a loud one."""
+    base = zoo.specimens["sigmoid/sigmoid"]
+    text = bench(zoo, "sigmoid/sigmoid").text.replace(
+        "def backward(ctx, g):", "def backward(ctx, g):\n        1 / g.abs().sum().item()"
+    )
+    found = classify(text, bench(zoo, "sigmoid/sigmoid"))
+    case = base.cases[0]
+    told = judge(replace(base, cls=source.written(text, base.cls)), case)
 
-    assert len(made) / (time.process_time() - start) > 20
+    assert found.kind == "awake" and "contract" in found.awake[case.name]
+    assert told.awake == ("contract",) and not told.loud
+    assert "ZeroDivisionError" in told.witness("contract").words
 
 
 def test_a_deadline_ends_what_it_should_and_nothing_else():

@@ -20,15 +20,19 @@ if TYPE_CHECKING:
 @click.command("breed", short_help="Derive mutants from every correct implementation.")
 @click.option("--specimen", default="*", metavar="GLOB", help="Only from these.  [default: all]")
 @click.option("--out", default="", metavar="FILE", help="Write the set to FILE, a .jsonl.gz.")
+@click.option("--pairs", metavar="N", help="Instead, N mutants of two operators each, of each.")
+@click.option("--seed", default="0", show_default=True, metavar="S", help="Of the pairs.")
 @click.option(
     "--jobs", "-j", default="", metavar="N", help="Worker processes. [default: the cores]"
 )
-def command(specimen: str, out: str, jobs: str) -> None:
+def command(specimen: str, out: str, pairs: str | None, seed: str, jobs: str) -> None:
     """Breed the first-order mutants of the correct implementations; the oracle classifies each.
 
-    Prints how many there are by class and by operator.
+    Prints how many there are by class and by operator. With --pairs, second-order mutants, spread
+    over pairs of operators and functions.
     """
     import multiprocessing
+    from functools import partial
 
     from bugzoo.mutation import frozen
     from bugzoo.trials.pool import jobs_from
@@ -36,10 +40,12 @@ def command(specimen: str, out: str, jobs: str) -> None:
     if out and not out.endswith(".gz"):
         raise UserError(f"--out {out}: expected a name that ends in .jsonl.gz")
     names = _chosen(_shared.load(), specimen)
+    second = None if pairs is None else _shared.whole("--pairs", pairs, 1)
+    make = partial(_bred, second=second, seed=_shared.whole("--seed", seed, 0))
     processes = min(jobs_from(jobs), len(names))
     found: list[Frozen] = []
     with multiprocessing.get_context("spawn").Pool(processes, _ready) as pool:
-        for done, made in enumerate(pool.imap_unordered(_bred, names), start=1):
+        for done, made in enumerate(pool.imap_unordered(make, names), start=1):
             found += made
             click.echo(f"\r{done} of {len(names)} bred, {len(found)} mutants", err=True, nl=False)
     click.echo(err=True)
@@ -66,10 +72,10 @@ def _ready() -> None:
     _CATALOG.append(catalog.load())
 
 
-def _bred(name: str) -> list[Frozen]:
+def _bred(name: str, second: int | None, seed: int) -> list[Frozen]:
     from bugzoo.mutation import frozen
 
-    return frozen.bred(_CATALOG[0].specimens[name])
+    return frozen.bred(_CATALOG[0].specimens[name], second, seed)
 
 
 def _chosen(found: Catalog, glob: str) -> list[str]:
@@ -83,12 +89,15 @@ def _chosen(found: Catalog, glob: str) -> list[str]:
 
 
 def _print(out: Console, found: list[Frozen]) -> None:
+    """By class and by operator; a pair counts for both of its operators."""
     from rich.table import Table
+
+    from bugzoo.mutation.breed import PAIR
 
     kinds = Counter(m.kind for m in found)
     silent = [m for m in found if m.silent]
-    bred = Counter(m.operator for m in found)
-    wrong = Counter(m.operator for m in silent)
+    bred = Counter(name for m in found for name in m.operator.split(PAIR))
+    wrong = Counter(name for m in silent for name in m.operator.split(PAIR))
     for title, rows in (
         ("class", [(kind, n, sum(m.kind == kind for m in silent)) for kind, n in kinds.most_common()]),
         ("operator", [(name, n, wrong[name]) for name, n in sorted(bred.items())]),

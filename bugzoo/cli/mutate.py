@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     help="Scored where there is no test command.",
 )
 @click.option("--sample", metavar="N", help="Only N mutants, spread over the operators.")
-@click.option("--seed", default="0", show_default=True, metavar="S", help="Of the sample.")
+@click.option("--pairs", metavar="N", help="Instead, N mutants of two operators each.")
+@click.option(
+    "--seed", default="0", show_default=True, metavar="S", help="Of the sample and the pairs."
+)
 @click.option("--since", default="", metavar="REV", help="Only functions changed since a revision.")
 @click.option("--resume", is_flag=True, help="Keep verdicts in --out that are still true.")
 @click.option("--fail-under", metavar="PERCENT", help="Exit code 1 when the score is lower.")
@@ -55,6 +58,7 @@ def command(
     inputs: str,
     detectors: str,
     sample: str | None,
+    pairs: str | None,
     seed: str,
     since: str,
     resume: bool,
@@ -85,6 +89,7 @@ def command(
         inputs=inputs,
         detectors=tuple(name.strip() for name in detectors.split(",") if name.strip()),
         sample=None if sample is None else int(_number("--sample", sample, 1, 10**6, whole=True)),
+        pairs=None if pairs is None else int(_number("--pairs", pairs, 1, 10**6, whole=True)),
         seed=int(_number("--seed", seed, 0, 2**31, whole=True)),
         since=since,
         resume=resume,

@@ -23,6 +23,7 @@ from bugzoo.mutation.rewrite import Program, Unfaithful
 from bugzoo.mutation.tidy import tidied
 
 PRAGMA = "# bugzoo: no mutate"
+PAIR = " + "  # between the names of two operators
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def _mutant(program: Program, changed: Program, group: tuple[Site, ...]) -> Muta
 
 
 def _name(group: tuple[Site, ...]) -> str:
-    return " + ".join(site.operator for site in group)
+    return PAIR.join(site.operator for site in group)
 
 
 def _line(edit: Edit) -> int:

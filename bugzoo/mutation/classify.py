@@ -22,7 +22,7 @@ from bugzoo.mutation.breed import Mutant
 from bugzoo.mutation.deadline import Overdue, deadline
 from bugzoo.mutation.kink import difference
 from bugzoo.mutation.leak import passes, suspected
-from bugzoo.oracle import memory
+from bugzoo.oracle import contract, memory
 from bugzoo.oracle.judge import OPERATION, SEEDS
 from bugzoo.oracle.witness import Witness
 
@@ -129,8 +129,10 @@ class _Look:
                         continue
                     witness = OPERATION[channel](self.bench.probe(cls, case, n))
                 except Exception as error:  # in the oracle's own use of it: a second backward, say
-                    witness = _raised(error, channel, loud=False)
-                if channel == "contract" and witness.loud:
+                    witness = Witness(
+                        channel, True, "repeated", contract.words(error), float("inf")
+                    )
+                if witness.loud:
                     self.raises[case.name] = witness
                     return  # it raises in plain use: no other channel can be asked
                 if witness.awake:
@@ -193,6 +195,5 @@ class _Look:
         )
 
 
-def _raised(error: Exception, channel: str = "contract", loud: bool = True) -> Witness:
-    words = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    return Witness(channel, True, "as it is" if loud else "repeated", words, float("inf"), loud)
+def _raised(error: Exception) -> Witness:
+    return Witness("contract", True, "as it is", contract.words(error), float("inf"), loud=True)

@@ -24,7 +24,7 @@ from bugzoo.catalog import Catalog
 from bugzoo.errors import UserError
 from bugzoo.model import Label, Specimen, Truth
 from bugzoo.mutation.bench import Bench
-from bugzoo.mutation.breed import Mutant, mutants
+from bugzoo.mutation.breed import PAIR, Mutant, mutants, pairs
 from bugzoo.mutation.classify import Class, classify
 from bugzoo.mutation.operator import collected
 from bugzoo.mutation.regimes import regimes
@@ -73,7 +73,7 @@ class Frozen:
     line, before, after  where the two texts differ; `line` counts in the correct one
     cases                case -> channels that see it there; a plus sign: a regime beyond the cases
     witness              {case, channel, probe, words, error}; error None: no finite number
-    expected             the channel in which the operator's author expected it
+    expected             the channel in which the author of the (first) operator expected it
     """
 
     id: str
@@ -110,10 +110,13 @@ class Frozen:
         return f"{self.operator}, line {self.line}: {was} -> {became}"
 
 
-def bred(specimen: Specimen) -> list[Frozen]:
-    """Every first-order mutant of a correct implementation, classified. In the main thread only."""
+def bred(specimen: Specimen, second: int | None = None, seed: int = 0) -> list[Frozen]:
+    """Every first-order mutant of a correct implementation, classified. In the main thread only.
+
+    With `second`, so many mutants of two operators each instead, drawn with `seed`.
+    """
     bench = Bench(specimen)
-    found = mutants(bench.text)
+    found = mutants(bench.text) if second is None else pairs(bench.text, count=second, seed=seed)
     return [_frozen(specimen, bench.text, m, classify(m, bench)) for m in found]
 
 
@@ -237,6 +240,7 @@ def specimen(mutant: Frozen, catalog: Catalog) -> Specimen:
         group=GROUP,
         label=label,
         base=base.id,
+        operator=mutant.operator,
     )
 
 
@@ -251,7 +255,7 @@ def _tried(truth: Truth, mutant: Frozen) -> Truth:
 def _family(operator: str, channel: str) -> str:
     if channel == "memory":
         return "memory-retention"
-    known = collected().get(operator)
+    known = collected().get(operator.partition(PAIR)[0])
     return FAMILY[known.theme] if known else "wrong-math"
 
 
@@ -274,7 +278,7 @@ def _frozen(base: Specimen, reference: str, mutant: Mutant, found: Class) -> Fro
         channels=tuple(dict.fromkeys(c for seen in found.awake.values() for c in seen)),
         cases=found.awake,
         witness=witness or {"words": found.words},
-        expected=collected()[mutant.operator].channel,
+        expected=collected()[mutant.operator.partition(PAIR)[0]].channel,
         text=mutant.text,
     )
 

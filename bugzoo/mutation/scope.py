@@ -56,18 +56,23 @@ class Scope:
     def parameters(self) -> list[str]:
         """Names of the parameters, without self, cls and ctx."""
         given = self.function.args
-        listed = [*given.posonlyargs, *given.args, *([given.vararg] if given.vararg else [])]
-        first = listed[0].arg if listed else ""
+        last = [given.vararg.arg] if given.vararg else []
+        listed = [*self._positional, *last]
+        first = listed[0] if listed else ""
         free = self.name == "forward" and self.method("setup_context") is not None
         protocol = self.name in ("forward", "backward", "setup_context") and is_function(self.owner)
-        bound = first in ("self", "cls", "ctx") or (protocol and not free)
-        return [a.arg for a in listed[bound:]]
+        return listed[first in ("self", "cls", "ctx") or (protocol and not free) :]
 
     @property
     def ctx(self) -> str:
         """What this function calls the context."""
+        return self._positional[0] if self._positional else "ctx"
+
+    @cached_property
+    def _positional(self) -> list[str]:
+        """Names of the positional parameters, without the class of a class method."""
         given = self.function.args.posonlyargs + self.function.args.args
-        return given[0].arg if given else "ctx"
+        return [a.arg for a in given[_decorated(self.function, "classmethod") :]]
 
     @cached_property
     def cotangents(self) -> set[str]:
@@ -171,16 +176,19 @@ def bases(owner: ast.ClassDef) -> list[str]:
 
 
 def is_function(owner: ast.ClassDef | None) -> bool:
-    """An autograd.Function: by its base, or by a static `backward` where the base is the user's own."""
+    """An autograd.Function: by its base, or by a `backward` without self where the base is the user's own."""
     if owner is None or "Engine" in bases(owner):
         return False
-    backward = [m for m in functions(owner) if m.name == "backward"]
-    static = any(
-        isinstance(d, ast.Name) and d.id == "staticmethod"
-        for m in backward
-        for d in m.decorator_list
+    free = any(
+        _decorated(m, "staticmethod") or _decorated(m, "classmethod")
+        for m in functions(owner)
+        if m.name == "backward"
     )
-    return static or bool({"Function", "InplaceFunction"} & set(bases(owner)))
+    return free or bool({"Function", "InplaceFunction"} & set(bases(owner)))
+
+
+def _decorated(function: ast.FunctionDef, name: str) -> bool:
+    return any(isinstance(d, ast.Name) and d.id == name for d in function.decorator_list)
 
 
 def _imported(tree: ast.Module) -> set[str]:

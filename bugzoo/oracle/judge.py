@@ -76,12 +76,10 @@ def _operation(specimen: Specimen, case: Any, seed: int) -> list[Witness]:
         gen = torch.Generator().manual_seed(seed)
         try:
             witness = examine(Probe(op, specimen.truth, case, gen))
-        except Exception as error:
-            words = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            plain = channel == "contract"  # elsewhere only the oracle's own use of it raised
-            witness = Witness(channel, True, "as it is", words, float("inf"), loud=plain)
+        except Exception as error:  # in the oracle's own use of it: a second backward, say
+            witness = Witness(channel, True, "repeated", contract.words(error), float("inf"))
         found.append(witness)
-        if witness.loud and channel == "contract":
+        if witness.loud:
             break  # it raises in plain use: no other channel can be asked
     return found
 
@@ -116,8 +114,8 @@ def _training(specimen: Specimen, case: Any, seed: int) -> list[Witness]:
             return [path]
         return [path, memory.examine_loop(ours(), case.steps)]
     except Exception as error:
-        words = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        return [Witness("contract", True, "training run", words, float("inf"), loud=True)]
+        said = contract.words(error)
+        return [Witness("contract", True, "training run", said, float("inf"), loud=True)]
 
 
 def _right(cls: type) -> type:

@@ -19,6 +19,7 @@ def of_specimen(catalog: Catalog, specimen: Specimen) -> dict[str, Any]:
         "group": specimen.group,
         "file": specimen.file,
         "base": specimen.base,
+        "operator": specimen.operator,
         "family": label.family if label else "",
         "channel": label.channel if label else "",
         "wrong": label.wrong if label else "",

@@ -26,6 +26,7 @@ COLUMNS: dict[str, str] = {
     "twin": "broken, correct, control, or sick: right code whose gradients are sick, scored apart",
     "family": "bug family of a broken twin, '' otherwise",
     "channel": "channel named by the label of a broken twin, '' otherwise",
+    "operator": "mutation operator that made a frozen mutant, '' for what people wrote",
     "case": "name of the case or context",
     "seed": "integer; the inputs of a trial depend on file, case and seed, never on twin or detector",
     "awake": "the oracle sees a defect in this case, in any channel",
@@ -61,7 +62,7 @@ class Results:
     truth      specimen, case, channel, awake, loud, probe, words, error, reference, probes:
                one row for each channel that the oracle asked; `probes` is 0 where its worker
                did not survive the specimen: that is a loud bug
-    specimens  id -> {kind, twin, group, file, base, family, channel, wrong, story, shown_by,
+    specimens  id -> {kind, twin, group, file, base, operator, family, channel, wrong, story, shown_by,
                hidden_by, seen, looks, right, cases: [{name, about}], diff, text, wrong_lines};
                `diff` is a unified diff from the correct twin ('' for healthy ones), `text` the
                standalone source, `story` the class docstring, `seen`/`shown_by`/... lists of str

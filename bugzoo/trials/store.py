@@ -173,7 +173,7 @@ def _complete(trials: list[dict], truth: list[dict], specimens: Table, detectors
             loud.add((row["specimen"], row["case"]))
     for row in trials:
         facts, pair = specimens[row["specimen"]], (row["specimen"], row["case"])
-        row |= {c: facts[c] for c in COLUMNS if c in facts}
+        row |= {"operator": "", **{c: facts[c] for c in COLUMNS if c in facts}}
         seen = sorted(awake.get(pair, ()))
         row["awake"], row["awake_in"], row["loud"] = bool(seen), ", ".join(seen), pair in loud
         row["claimed"] = bool(set(seen) & set(detectors[row["detector"]]["claims"]))

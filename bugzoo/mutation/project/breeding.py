@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from bugzoo.errors import UserError
-from bugzoo.mutation.breed import PRAGMA, Mutant, mutants
-from bugzoo.mutation.operator import collected
+from bugzoo.mutation.breed import PRAGMA, Mutant, mutants, pairs
+from bugzoo.mutation.operator import Operator, collected
 from bugzoo.mutation.project.target import Target, code_in
 
 
@@ -26,13 +26,16 @@ class Bred:
     diff: str
 
 
-def bred(target: Target) -> list[Bred]:
-    """All mutants, in the order of the file. Raises UserError where there is none."""
+def bred(target: Target, second: int | None = None, seed: int = 0) -> list[Bred]:
+    """All mutants, in the order of the file; or `second` ones of two operators, drawn with a seed.
+
+    Raises UserError where there is none.
+    """
     if target.text.split("\n")[target.first - 1].rstrip().endswith(PRAGMA):
         raise UserError(f"nothing to mutate: {target.name} is marked '{PRAGMA}'")
     made = [
         _bred(m.id, m.operator, m.method, code_in(m.text, target.name), target)
-        for m in _mutants(target)
+        for m in _mutants(target, second, seed)
     ]
     if not made:
         raise UserError(
@@ -42,17 +45,31 @@ def bred(target: Target) -> list[Bred]:
     return sorted(made, key=lambda m: (m.first, m.operator, m.id))
 
 
-def _mutants(target: Target) -> list[Mutant]:
-    """All mutants; an operator that stumbles over this source is left out, not the others."""
+STUMBLES = (SyntaxError, AttributeError, KeyError, TypeError, ValueError)
+
+
+def _mutants(target: Target, second: int | None, seed: int) -> list[Mutant]:
+    """The mutants; an operator that stumbles over this source is left out, not the others."""
+    text, name = target.alone, target.name
+    if second is not None:
+        try:
+            return pairs(text, name, count=second, seed=seed)
+        except STUMBLES:
+            return pairs(text, name, count=second, seed=seed, operators=_steady(text, name))
     try:
-        return mutants(target.alone, target.name)
-    except (SyntaxError, AttributeError, KeyError, TypeError, ValueError):
-        made: dict[str, Mutant] = {}
-        for op in collected().values():
-            with suppress(SyntaxError, AttributeError, KeyError, TypeError, ValueError):
-                for m in mutants(target.alone, target.name, operators=[op]):
-                    made.setdefault(m.text, m)
-        return list(made.values())
+        return mutants(text, name)
+    except STUMBLES:
+        return mutants(text, name, operators=_steady(text, name))
+
+
+def _steady(text: str, name: str) -> list[Operator]:
+    """The operators that do not stumble over this source."""
+    steady = []
+    for op in collected().values():
+        with suppress(*STUMBLES):
+            mutants(text, name, operators=[op])
+            steady.append(op)
+    return steady
 
 
 def within(made: Iterable[Bred], target: Target, lines: set[int]) -> list[Bred]:

@@ -33,6 +33,7 @@ class Plan:
     inputs: str = ""
     detectors: tuple[str, ...] = ()
     sample: int | None = None
+    pairs: int | None = None
     seed: int = 0
     since: str = ""
     resume: bool = False
@@ -66,7 +67,8 @@ def mutate(plan: Plan, progress: Callable[[int, int, str], None]) -> Outcome:
         jobs=plan.jobs,
     )
     with crew:  # imports and collects while the mutants are bred
-        outcome.results = [Result(m) for m in _chosen(plan, subject, breeding.bred(subject))]
+        made = breeding.bred(subject, plan.pairs, plan.seed)
+        outcome.results = [Result(m) for m in _chosen(plan, subject, made)]
         if outcome.results:
             progress(0, 0, "collecting" if pytest else "importing")
             _Run(plan, subject, crew, outcome, progress).all()

@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bugzoo.mutation.breed import PAIR
 from bugzoo.mutation.project.breeding import Bred
 from reports._rates import wilson
 
@@ -91,10 +92,11 @@ class Outcome:
         )
 
     def by_operator(self) -> list[dict[str, Any]]:
-        """A row for each operator, those with most survivors first."""
+        """A row for each operator, those with most survivors first; a pair stands in two rows."""
         rows = []
-        for name in sorted({r.mutant.operator for r in self.results}):
-            own = Counter(r.status for r in self.results if r.mutant.operator == name)
+        named = [(name, r.status) for r in self.results for name in r.mutant.operator.split(PAIR)]
+        for name in sorted({name for name, _ in named}):
+            own = Counter(status for n, status in named if n == name)
             rows.append({"operator": name, **{s: own[s] for s in STATUSES}})
         return sorted(rows, key=lambda row: (-row["survived"], -row["killed"], row["operator"]))
 
