@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bugzoo.cli import _shared
+from bugzoo.cli import _shared, _workers
 from bugzoo.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ def command(specimen: str, out: str, pairs: str | None, seed: str, jobs: str) ->
     Prints how many there are by class and by operator. With --pairs, second-order mutants, spread
     over pairs of operators and functions.
     """
-    import multiprocessing
     from functools import partial
 
     from bugzoo.mutation import frozen
@@ -42,12 +41,10 @@ def command(specimen: str, out: str, pairs: str | None, seed: str, jobs: str) ->
     names = _chosen(_shared.load(), specimen)
     second = None if pairs is None else _shared.whole("--pairs", pairs, 1)
     make = partial(_bred, second=second, seed=_shared.whole("--seed", seed, 0))
-    processes = min(jobs_from(jobs), len(names))
     found: list[Frozen] = []
-    with multiprocessing.get_context("spawn").Pool(processes, _ready) as pool:
-        for done, made in enumerate(pool.imap_unordered(make, names), start=1):
-            found += made
-            click.echo(f"\r{done} of {len(names)} bred, {len(found)} mutants", err=True, nl=False)
+    for done, (_, made) in enumerate(_workers.spread(make, names, jobs_from(jobs)), start=1):
+        found += made
+        click.echo(f"\r{done} of {len(names)} bred, {len(found)} mutants", err=True, nl=False)
     click.echo(err=True)
     _print(_shared.console(), found)
     awake = Counter(m.operator for m in found if m.silent)
@@ -60,22 +57,10 @@ def command(specimen: str, out: str, pairs: str | None, seed: str, jobs: str) ->
         click.echo(f"wrote {out}")
 
 
-_CATALOG: list[Catalog] = []  # a worker's own
-
-
-def _ready() -> None:
-    import torch
-
-    from bugzoo import catalog
-
-    torch.set_num_threads(1)
-    _CATALOG.append(catalog.load())
-
-
-def _bred(name: str, second: int | None, seed: int) -> list[Frozen]:
+def _bred(catalog: Catalog, name: str, second: int | None, seed: int) -> list[Frozen]:
     from bugzoo.mutation import frozen
 
-    return frozen.bred(_CATALOG[0].specimens[name], second, seed)
+    return frozen.bred(catalog.specimens[name], second, seed)
 
 
 def _chosen(found: Catalog, glob: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bugzoo.cli import _shared
+from bugzoo.cli import _shared, _workers
 from bugzoo.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from bugzoo.catalog import Catalog
     from bugzoo.model import Specimen
+    from bugzoo.mutation.frozen import Frozen
     from bugzoo.oracle.claims import Claim
 
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 @click.option("--seed", default="0", metavar="S", help="Of the sample.  [default: 0]")
 @click.option("--all", "every_one", is_flag=True, help="All of them.")
 @click.option("--set", "name", default="", metavar="FILE", help="Another set than ours.")
+@click.option(
+    "--jobs", "-j", default="", metavar="N", help="Processes for mutants. [default: the cores]"
+)
 @click.option("--json", "as_json", is_flag=True, help="An array of claims.")
 @_shared.files
 def command(
@@ -41,6 +45,7 @@ def command(
     seed: str,
     every_one: bool,
     name: str,
+    jobs: str,
     as_json: bool,
     specimens: tuple[str, ...],
     detectors: tuple[str, ...],
@@ -61,7 +66,7 @@ def command(
     found = _shared.load(specimens, detectors, keep_going)
     if mutants:
         count = None if every_one else _shared.whole("--sample", sample, 1)
-        _mutants(found, name, count, _shared.whole("--seed", seed, 0), patterns, quiet)
+        _mutants(found, name, count, _shared.whole("--seed", seed, 0), patterns, quiet, jobs)
         return
     out = _shared.console()
     every: list[Claim] = []
@@ -83,13 +88,20 @@ def command(
 
 
 def _mutants(
-    found: Catalog, name: str, count: int | None, seed: int, patterns: tuple[str, ...], quiet: bool
+    found: Catalog,
+    name: str,
+    count: int | None,
+    seed: int,
+    patterns: tuple[str, ...],
+    quiet: bool,
+    jobs: str,
 ) -> None:
     """Judge mutants of a frozen set again, wherever it calls them awake."""
     from collections import Counter
     from fnmatch import fnmatchcase
 
     from bugzoo.mutation import frozen
+    from bugzoo.trials.pool import jobs_from
 
     out = _shared.console()
     listed = frozen.load(name or frozen.SET)
@@ -102,7 +114,8 @@ def _mutants(
         and any(fnmatchcase(m.name, p) or fnmatchcase(m.specimen, p) for p in patterns or ("*",))
     ]
     drawn = used if count is None else frozen.drawn(used, count, seed)
-    lies = [lie for m in drawn for lie in frozen.lies(m, found)]
+    told = sorted(_workers.spread(_lies, drawn, jobs_from(jobs), chunk=8))
+    lies = [lie for _, found_out in told for lie in found_out]
     for why, number in Counter(gone.values()).items():
         out.print(f"{number} retired: {why}", markup=False)
     if not quiet:
@@ -118,6 +131,12 @@ def _mutants(
     )
     if lies:
         raise SystemExit(1)
+
+
+def _lies(catalog: Catalog, mutant: Frozen) -> list[str]:
+    from bugzoo.mutation import frozen
+
+    return list(frozen.lies(mutant, catalog))
 
 
 def _chosen(found: Catalog, patterns: tuple[str, ...]) -> list[Specimen]:
