@@ -46,7 +46,8 @@ def scoreboard(trials: pd.DataFrame) -> pd.DataFrame:
     made = pd.DataFrame(rows, columns=COLUMNS)
     if len(bred):
         named = {"recall": "mutant recall", "false alarms": "harmless alarmed"}
-        kept = bred[["detector", "mutants", "recall", "collapsed", "false alarms"]]
+        named["claimed"] = "mutants"
+        kept = bred[["detector", "claimed", "recall", "collapsed", "false alarms"]]
         made = made.merge(kept.rename(columns=named), on="detector", how="left")
     order = ["recall", "false alarms", "detector"]
     return made.sort_values(order, ascending=[False, True, True], ignore_index=True)

@@ -132,6 +132,14 @@ def test_a_sample_depends_on_its_seed_alone():
     assert all(n >= most - 1 or n == all_of[o] for o, n in operators.items())
 
 
+def test_globs_choose_before_the_sample_is_drawn(zoo):
+    """All of one file, by its name; none of the others."""
+    chosen = frozen.specimens(zoo, 5, globs=("relu",))
+
+    assert len(chosen) == 5
+    assert {s.file for s in chosen} == {"relu"}
+
+
 def test_a_subject_holds_the_text_of_the_mutant(zoo):
     """And says nothing of what it is; the correct class still has its own."""
     made = frozen.specimens(zoo, sample=5)[0]

@@ -73,6 +73,7 @@ def command(
             found,
             _shared.whole("--mutants", mutants, 1),
             _shared.whole("--mutant-seed", mutant_seed, 0),
+            specimen,
         )
     chosen = plan.select(
         found, detector=detector, specimen=specimen, family=family, case=case, seed=seeds or ("0",)
@@ -97,12 +98,12 @@ def command(
             click.echo(f"wrote {written}")
 
 
-def _add_mutants(found: Catalog, count: int, seed: int) -> None:
+def _add_mutants(found: Catalog, count: int, seed: int, globs: tuple[str, ...]) -> None:
     """Broken ones, and a fifth as many harmless ones, on which an alarm is false."""
     from bugzoo.mutation import frozen
 
-    drawn = frozen.specimens(found, count, seed)
-    drawn += frozen.specimens(found, count // 5, seed, healthy=True)
+    drawn = frozen.specimens(found, count, seed, globs=globs)
+    drawn += frozen.specimens(found, count // 5, seed, healthy=True, globs=globs)
     found.specimens.update({s.id: s for s in drawn})
 
 

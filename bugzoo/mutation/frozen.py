@@ -13,6 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -99,6 +100,11 @@ class Frozen:
     def name(self) -> str:
         """Its id as a specimen."""
         return f"{self.specimen.partition('/')[0]}/m_{self.id}"
+
+    def matches(self, globs: tuple[str, ...]) -> bool:
+        """Does its id as a specimen, or its file, match one of the globs? No glob: yes."""
+        names = (self.name, self.name.partition("/")[0])
+        return not globs or any(fnmatchcase(name, glob) for name in names for glob in globs)
 
     @property
     def words(self) -> str:
@@ -191,12 +197,16 @@ def specimens(
     seed: int = 0,
     *,
     healthy: bool = False,
+    globs: Iterable[str] = (),
     name: str = SET,
 ) -> list[Specimen]:
-    """The silently wrong mutants as broken twins; with `healthy` the harmless ones, as controls."""
+    """The silently wrong mutants as broken twins; with `healthy` the harmless ones, as controls.
+
+    `globs` keep those whose id or file matches one of them.
+    """
     kinds = HEALTHY if healthy else SILENT
     listed = [m for m in load(name) if m.kind in kinds and (healthy or m.silent)]
-    used = [m for m in listed if not retired(m, catalog)]
+    used = [m for m in listed if not retired(m, catalog) and m.matches(tuple(globs))]
     return [specimen(m, catalog) for m in (used if sample is None else drawn(used, sample, seed))]
 
 

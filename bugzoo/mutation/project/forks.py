@@ -42,6 +42,7 @@ class Forks:
         self._read = b""
         self._selector = selectors.DefaultSelector()
         self._running: dict[int, tuple[Message, int, float, bytearray]] = {}
+        self._ended: set[int] = set()  # killed, and not yet gone: that takes the system a while
 
     def serve(self) -> None:
         gc.freeze()  # a collection in a fork would copy every page of torch
@@ -70,6 +71,7 @@ class Forks:
                 self._fork(job)
         for pid in list(self._running):
             self._look(pid)
+        self._ended -= {pid for pid in self._ended if os.waitpid(pid, os.WNOHANG)[0]}
         return True
 
     def _fork(self, job: Message) -> None:
@@ -101,7 +103,7 @@ class Forks:
         if heard.endswith(b"\n"):
             answer = json.loads(heard)
             _kill(pid)
-            os.waitpid(pid, 0)
+            self._ended.add(pid)
         elif (ended := os.waitpid(pid, os.WNOHANG))[0]:
             answer = {"crash": _ending(ended[1])}
             with suppress(OSError):  # it may have answered with its last breath
@@ -110,7 +112,7 @@ class Forks:
                 answer = json.loads(heard)
         elif spent > job["limit"]:
             _kill(pid)
-            os.waitpid(pid, 0)
+            self._ended.add(pid)
             answer = {"timeout": f"no end after {job['limit']:.1f} s"}
         else:
             return

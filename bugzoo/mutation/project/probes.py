@@ -126,12 +126,15 @@ class Judgement:
 def judge(probes: list[Probe], quick: bool = False) -> Judgement:
     """Hold what is live now against what the original said.
 
-    `quick` ends with the first probe that is wrong: then it is known that the mutant counts.
+    `quick` asks only whether the mutant counts: of the plain probes, up to the first that it does
+    not raise on and is wrong.
     """
     seen: list[tuple[int, float, str, str]] = []
     for n, probe in enumerate(probes):
+        if quick and not probe.plain:
+            continue
         seen.append((n, *examined(probe)))
-        if quick and probe.plain and seen[-1][1] > 0 and not seen[-1][3].startswith(RAISES):
+        if quick and seen[-1][1] > 0 and not seen[-1][3].startswith(RAISES):
             break
     second = [s for s in seen if probes[s[0]].layout == "second" and s[1] > 0]
     off = [s for s in seen if s[1] > 0 and s not in second]
