@@ -158,7 +158,7 @@ class _Test:
 
     def _fail(self, headline: str, *parts: str, seed: int | None = None) -> NoReturn:
         __tracebackhide__ = True
-        name = shlex.quote(self.config.cwd_relative_nodeid(self.item.nodeid))
+        name = shlex.quote(str(self.config.cwd_relative_nodeid(self.item.nodeid)))
         again = f"again:  pytest {name}" + (f"   (seed {seed})" if seed is not None else "")
         text = "\n".join(filter(None, (headline, *parts, f"called: {self.call}", again)))
         failed = pytest.fail.Exception(text, pytrace=False)
