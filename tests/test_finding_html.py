@@ -75,7 +75,9 @@ def test_numbers_stand_in_a_table_and_notes_are_folded():
 def test_what_the_code_said_cannot_become_markup():
     """An exception's text may hold anything."""
     evil = "<script>alert(1)</script>&"
-    finding = Finding("contract", evil, evil, 1.0, 2.0, variation=evil, cause=evil, inputs=evil, line=evil)
+    finding = Finding(
+        "contract", evil, evil, 1.0, 2.0, variation=evil, cause=evil, inputs=evil, line=evil
+    )
     parsed = Parsed(Checkup([finding], [Note(evil, evil)])._repr_html_())
 
     assert "script" not in [tag for tag, _ in parsed.tags]
