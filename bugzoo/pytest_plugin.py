@@ -34,6 +34,13 @@ MARK = "backward"
 HEADLINE = "bugzoo_headline"  # on an exception: what the summary line says
 
 
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Loaded once, be it by the entry point, by `-p bugzoo.pytest_plugin` or by a conftest."""
+    names = ["bugzoo", __name__]
+    names.remove(pluginmanager.get_name(sys.modules[__name__]) or __name__)
+    pluginmanager.set_blocked(names[0])
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",

@@ -299,6 +299,33 @@ def test_it_can_be_switched_off(run):
     marked.assert_outcomes(errors=1)
 
 
+ENTRY = {
+    "METADATA": "Name: bugzoo-bench\nVersion: 1\n",
+    "entry_points.txt": "[pytest11]\nbugzoo=bugzoo.pytest_plugin\n",
+}
+TWICE = {
+    "entry point": ([], ""),
+    "entry point and -p": (["-p", "bugzoo.pytest_plugin"], ""),
+    "entry point and its name": (["-p", "bugzoo"], ""),
+    "entry point and conftest": ([], "pytest_plugins = ['bugzoo.pytest_plugin']"),
+    "all, in workers": (["-p", "bugzoo", "-n", "1"], "pytest_plugins = ['bugzoo.pytest_plugin']"),
+}
+
+
+@pytest.mark.parametrize("way", TWICE)
+def test_it_is_loaded_once(run, pytester, monkeypatch, way):
+    """However many ways ask for it, with the entry point that an installation brings."""
+    options, conftest = TWICE[way]
+    folder = pytester.mkdir("bugzoo_bench-1.dist-info")
+    for name, text in ENTRY.items():
+        (folder / name).write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=os.pathsep)
+    pytester.makeconftest(conftest)
+    test = "def test_right(check_backward):\n    check_backward(Swish.apply, inputs)\n"
+
+    run(test, *options, load=[], apart=True).assert_outcomes(passed=1)
+
+
 def test_fixtures_and_marker_explain_themselves(run):
     """pytest --fixtures, pytest --markers."""
     fixtures, markers = run("", "--fixtures").stdout.str(), run("", "--markers").stdout.str()
