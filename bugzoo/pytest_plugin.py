@@ -11,6 +11,7 @@ Every pytest run of an environment imports this file: it must not import torch.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import linecache
 import shlex
@@ -18,7 +19,6 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -76,7 +76,7 @@ def check_backward(request: pytest.FixtureRequest) -> Callable[..., Checkup]:
                 found: Checkup = bugzoo.check(_callable(fn), make_inputs, **chosen)
         except UserError as error:
             test.not_examined(error)
-        test.judge(found)
+        test.judge(found, found.seed)
         return found
 
     return examine
@@ -102,7 +102,7 @@ def audit_training(request: pytest.FixtureRequest) -> Callable[..., Result]:
             found: Result = bugzoo.audit(make_run, **options)
         except UserError as error:
             test.not_examined(error)
-        test.judge(found)
+        test.judge(found, found.seed)
         return found
 
     return examine
@@ -141,18 +141,20 @@ class _Test:
     """The test that asked, and the line of it that did: turns a result into its outcome."""
 
     def __init__(self, request: pytest.FixtureRequest):
-        frame = sys._getframe(2)  # of the test, behind the fixture's function
+        frame: Any = sys._getframe(1)
+        while frame.f_code.co_filename in (__file__, contextlib.__file__):
+            frame = frame.f_back
         self.item, self.config = request.node, request.config
         file, line = frame.f_code.co_filename, frame.f_lineno
         self.call = f"{self._short(file)}:{line}: {linecache.getline(file, line).strip()}"
 
-    def judge(self, found: Result) -> None:
+    def judge(self, found: Result, seed: int | None = None) -> None:
         """Fails the test, or leaves the text in the report's sections (`-rP` shows them)."""
         __tracebackhide__ = True
         if found.ok:
             self.show(found)
         else:
-            self._fail(_headline(found), str(found), seed=getattr(found, "seed", 0))
+            self._fail(_headline(found), str(found), seed=seed)
 
     def show(self, found: Result) -> None:
         self.item.add_report_section("call", "bugzoo", f"{self.call}\n{found}\n")
@@ -242,7 +244,7 @@ def _callable(fn: Any) -> Any:
     return fn() if isinstance(fn, type) and issubclass(fn, torch.nn.Module) else fn
 
 
-@contextmanager
+@contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
     """One torch thread, gradients on, no warnings; all as before afterwards.
 

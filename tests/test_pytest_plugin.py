@@ -51,7 +51,7 @@ def inputs(seed):
     gen = torch.Generator().manual_seed(seed)
     return (torch.randn(3, 4, generator=gen, dtype=torch.float64),)
 """
-HEAD = "import pytest, torch, bugzoo\nfrom ops import *\n"
+HEAD = "import contextlib, pytest, torch, bugzoo\nfrom ops import *\n"
 STRICT = ["--strict-markers", "-W", "error"]
 
 
@@ -282,7 +282,11 @@ def test_it_works_under_xdist(run):
 
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
-        ["1. value: the gradient is not the derivative", "again:  pytest test_ops.py::test_wrong*"]
+        [
+            "1. value: the gradient is not the derivative",
+            "again:  pytest test_ops.py::test_wrong   (seed 0)",
+            "FAILED test_ops.py::test_wrong - value: the gradient is not the derivative*",
+        ]
     )
 
 
@@ -387,6 +391,10 @@ def test_wrong(watch_training):
     with watch_training("model", "wrong"):
         pass
 
+def test_stacked(watch_training):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(watch_training("model", "wrong"))
+
 def test_nothing(watch_training):
     with watch_training(None, "right"):
         pass
@@ -398,12 +406,14 @@ def test_raises(watch_training):
         "-rP",
     )
 
-    result.assert_outcomes(passed=1, failed=3)
+    result.assert_outcomes(passed=1, failed=4)
     result.stdout.fnmatch_lines(
         [
             "trajectory: gradients survive a step (step 2, train.py:41)",
             "  at: step 2, train.py:41",
             "called: test_ops.py:9: with watch_training(*",
+            "again:  pytest test_ops.py::test_wrong",
+            "called: test_ops.py:14: stack.enter_context(*",
             "not examined: no model to watch: got None",
             "E*ValueError: the loop's own",
             "*Captured bugzoo call*",
@@ -412,7 +422,7 @@ def test_raises(watch_training):
             "skipped: every 2",
         ]
     )
-    assert "contextlib" not in result.stdout.str()
+    assert "contextlib.py" not in result.stdout.str()
 
 
 def test_a_training_loop_is_audited(run, pytester):
