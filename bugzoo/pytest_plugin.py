@@ -36,9 +36,8 @@ HEADLINE = "bugzoo_headline"  # on an exception: what the summary line says
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     """Loaded once, be it by the entry point, by `-p bugzoo.pytest_plugin` or by a conftest."""
-    names = ["bugzoo", __name__]
-    names.remove(pluginmanager.get_name(sys.modules[__name__]) or __name__)
-    pluginmanager.set_blocked(names[0])
+    for name in {"bugzoo", __name__} - {pluginmanager.get_name(sys.modules[__name__])}:
+        pluginmanager.set_blocked(name)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -167,8 +166,9 @@ class _Test:
 
     def _fail(self, headline: str, *parts: str, seed: int | None = None) -> NoReturn:
         __tracebackhide__ = True
-        name = shlex.quote(str(self.config.cwd_relative_nodeid(self.item.nodeid)))
-        again = f"again:  pytest {name}" + (f"   (seed {seed})" if seed is not None else "")
+        file, mark, name = self.item.nodeid.partition("::")
+        address = shlex.quote(self._short(str(self.config.rootpath / file)) + mark + name)
+        again = f"again:  pytest {address}" + (f"   (seed {seed})" if seed is not None else "")
         text = "\n".join(filter(None, (headline, *parts, f"called: {self.call}", again)))
         failed = pytest.fail.Exception(text, pytrace=False)
         setattr(failed, HEADLINE, headline)
@@ -186,6 +186,7 @@ class _Test:
         return ""
 
     def _short(self, file: str) -> str:
+        """The file as seen from where pytest was started, if it lies below."""
         folder = self.config.invocation_params.dir
         return str(Path(file).relative_to(folder)) if Path(file).is_relative_to(folder) else file
 

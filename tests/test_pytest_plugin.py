@@ -275,6 +275,27 @@ def test_many(check_backward):
     result.stdout.fnmatch_lines(["called: test_ops.py:10: check_backward(fn, inputs)"])
 
 
+def test_the_command_runs_from_where_pytest_was_started(run, pytester, monkeypatch):
+    """From a folder below the root, for ids that a shell would tear apart."""
+    pytester.makeini("[pytest]")
+    below = pytester.mkdir("below")
+    (below / "test_below.py").write_text(
+        HEAD + "@pytest.mark.parametrize('name', ['a b', '$x'])\n"
+        "def test_wrong(check_backward, name):\n    check_backward(Wrong.apply, inputs)\n"
+    )
+    monkeypatch.chdir(below)
+    result = run("", "test_below.py")
+
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "called: test_below.py:5: check_backward(Wrong.apply, inputs)",
+            "again:  pytest 'test_below.py::test_wrong[[]a b]'   (seed 0)",
+            "again:  pytest 'test_below.py::test_wrong[[]$x]'   (seed 0)",
+        ]
+    )
+
+
 def test_it_works_under_xdist(run):
     """Two workers; the text arrives whole."""
     pytest.importorskip("xdist")
