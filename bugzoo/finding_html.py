@@ -53,10 +53,11 @@ def _finding(n: int, f: Finding) -> str:
     """Its sentence, its place and numbers in a table, then the words."""
     colour = RED if f.severity == "wrong" else BROWN
     numbers = _numbers(f)
+    more = getattr(f, "times", 1) - 1
     rows = [
         ("where", "" if numbers else f.where),
         ("cause", f.cause),
-        ("step", "" if f.step is None else str(f.step)),
+        ("step", "" if f.step is None else f"{f.step}" + f" and {more} more" * (more > 0)),
         ("line", f.line),
         ("shown by", f.variation if f.step is None and not f.line else ""),
     ]
