@@ -16,6 +16,8 @@ import inspect
 import linecache
 import shlex
 import sys
+import sysconfig
+import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -153,7 +155,8 @@ class _Test:
         if found.ok:
             self.show(found)
         else:
-            self._fail(_headline(found), str(found), seed=seed)
+            headline = _headline(found)
+            self._fail(headline, headline, str(found), seed=seed)
 
     def show(self, found: Result) -> None:
         self.item.add_report_section("call", "bugzoo", f"{self.call}\n{found}\n")
@@ -161,15 +164,16 @@ class _Test:
     def not_examined(self, error: UserError) -> NoReturn:
         """A mistake of the caller's: its message, and the line of the caller's that raised, if any."""
         __tracebackhide__ = True
-        first, _, rest = str(error).partition("\n")
-        self._fail(f"not examined: {first}", rest, self._raised(error))
+        text = f"not examined: {error}"
+        headline = textwrap.shorten(text.partition("\n")[0], 160, placeholder=" ...")
+        self._fail(headline, text, self._raised(error))
 
     def _fail(self, headline: str, *parts: str, seed: int | None = None) -> NoReturn:
         __tracebackhide__ = True
         file, mark, name = self.item.nodeid.partition("::")
         address = shlex.quote(self._short(str(self.config.rootpath / file)) + mark + name)
         again = f"again:  pytest {address}" + (f"   (seed {seed})" if seed is not None else "")
-        text = "\n".join(filter(None, (headline, *parts, f"called: {self.call}", again)))
+        text = "\n".join(filter(None, (*parts, f"called: {self.call}", again)))
         failed = pytest.fail.Exception(text, pytrace=False)
         setattr(failed, HEADLINE, headline)
         raise failed from None
@@ -178,9 +182,9 @@ class _Test:
         """'raised: my_ops.py:12: return 1 / 0', the last line outside installed packages."""
         while error.__cause__ is not None:
             error = error.__cause__
-        ours = str(Path(__file__).parent)
+        others = ("<", str(Path(__file__).parent), sysconfig.get_paths()["stdlib"])
         for frame in reversed(traceback.extract_tb(error.__traceback__)):
-            if not frame.filename.startswith(ours) and "site-packages" not in frame.filename:
+            if not frame.filename.startswith(others) and "site-packages" not in frame.filename:
                 line = f"{self._short(frame.filename)}:{frame.lineno}: {frame.line}"
                 return f"raised: {line}" if line != self.call else ""
         return ""

@@ -23,7 +23,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "recipes.md"
-MARK = "\x1e"  # printed before each part of a program
+MARK = "\x1e"  # printed after each part of a program
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 INSTALLED = any(e.value == "bugzoo.pytest_plugin" for e in entry_points(group="pytest11"))
 
@@ -67,9 +67,9 @@ def shown_and_printed(recipe: Recipe, folder: Path) -> list[tuple[re.Match[str],
             shown[len(parts)] = after if after is not None and after[1] == "text" else None
             parts.append(text)
     if parts:
-        program = "".join(f"print({MARK!r}, flush=True)\n{text}\n" for text in parts)
+        program = "".join(f"{text}print({MARK!r}, flush=True)\n" for text in parts)
         (folder / "recipe.py").write_text(program)
-        printed = run("python recipe.py", folder, must=True).split(MARK + "\n")[1:]
+        printed = run("python recipe.py", folder, must=True).split(MARK + "\n")[:-1]
         for n, output in enumerate(printed):
             block = shown[n]
             if block is None:
@@ -120,7 +120,7 @@ def compared(shown: str, printed: str) -> None:
 
 
 def _parts(text: str) -> tuple[list[str], list[float]]:
-    text = re.sub(r"\d+ forwards, \d+ backwards, [\d.]+ s", "(cost)", text)
+    text = re.sub(r"(\d+ forwards, \d+ backwards|\d+ steps), [\d.]+ s", "(cost)", text)
     text = re.sub(r"on \d+ variations", "on N variations", text)
     text = re.sub(r"in \d[\d.]*s\b", "in T", text)
     text = re.sub(r"([=_])\1{3,}", r"\1\1\1", text)

@@ -6,7 +6,11 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import _pytest.pytester
 import pytest
+from _pytest.pytester import SysModulesSnapshot
+
+import bugzoo
 
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parent.parent
@@ -55,6 +59,11 @@ HEAD = "import contextlib, pytest, torch, bugzoo\nfrom ops import *\n"
 STRICT = ["--strict-markers", "-W", "error"]
 
 
+def ours(name):
+    """A module that stays: all but the files of the run."""
+    return name not in ("ops", "test_ops", "conftest")
+
+
 @pytest.fixture
 def run(pytester, monkeypatch):
     """Runs pytest in this process on a test file beside OPS; returns the result."""
@@ -64,6 +73,10 @@ def run(pytester, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
     pytester.makepyfile(ops=OPS)
     pytester.syspathinsert()
+    # A run in this process may not make torch forget what it has imported: it cannot import twice.
+    monkeypatch.setattr(
+        _pytest.pytester, "SysModulesSnapshot", lambda preserve=None: SysModulesSnapshot(ours)
+    )
 
     def go(tests, *options, apart=False, load=LOAD):
         pytester.makepyfile(test_ops=HEAD + tests)
@@ -465,3 +478,90 @@ def test_wrong(audit_training):
             "again:  pytest test_ops.py::test_wrong   (seed 7)",
         ]
     )
+
+
+LOOPS = """
+class Half(Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**2
+
+    @staticmethod
+    def backward(ctx, g):
+        return ctx.saved_tensors[0] * g
+
+def build():
+    gen = torch.Generator().manual_seed(0)
+    model = torch.nn.Linear(4, 2).double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn(p.shape, generator=gen))
+    return gen, model, torch.optim.SGD(model.parameters(), lr=0.01)
+
+def train(gen, model, optimizer, square, zero=True):
+    for _ in range(4):
+        if zero:
+            optimizer.zero_grad()
+        square(model(torch.randn(8, 4, generator=gen, dtype=torch.float64))).mean().backward()
+        optimizer.step()
+
+def make_run(square):
+    def made():
+        parts = build()
+        return lambda: train(*parts, square)
+    return made
+"""
+
+
+@pytest.mark.skipif(not hasattr(bugzoo, "watch"), reason="there is no bugzoo.watch here")
+def test_the_real_watch_fails_a_test(run):
+    """Gradients that nobody clears: step and parameter stand in the failure."""
+    result = run(
+        LOOPS
+        + """
+def test_right(watch_training):
+    gen, model, optimizer = build()
+    with watch_training(model, optimizer) as log:
+        train(gen, model, optimizer, torch.square)
+    assert log.ok
+
+def test_wrong(watch_training):
+    gen, model, optimizer = build()
+    with watch_training(model, optimizer):
+        train(gen, model, optimizer, torch.square, zero=False)
+
+def test_mistake(watch_training):
+    with watch_training("model", None):
+        pass
+"""
+    )
+
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        ["trajectory: *(step 2*", "*where: weight*", "called: test_ops.py:*"]
+    )
+    result.stdout.fnmatch_lines(["not examined: *"])
+    assert "Traceback" not in result.stdout.str()
+
+
+@pytest.mark.skipif(not hasattr(bugzoo, "audit"), reason="there is no bugzoo.audit here")
+def test_the_real_audit_fails_a_test(run):
+    """A wrong Function inside a run."""
+    result = run(
+        LOOPS
+        + """
+def test_right(audit_training):
+    assert audit_training(make_run(torch.square)).ok
+
+def test_wrong(audit_training):
+    audit_training(make_run(Half.apply))
+
+def test_mistake(audit_training):
+    audit_training(lambda: 3)
+"""
+    )
+
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(["value: *Half*", "called: test_ops.py:*", "not examined: *"])
+    assert "Traceback" not in result.stdout.str()
