@@ -59,13 +59,21 @@ HEAD = "import contextlib, pytest, torch, bugzoo\nfrom ops import *\n"
 STRICT = ["--strict-markers", "-W", "error"]
 
 
-def ours(name):
-    """A module that stays: all but the files of the run."""
+def stays(name):
+    """All modules but the files of the run."""
     return name not in ("ops", "test_ops", "conftest")
 
 
 @pytest.fixture
-def run(pytester, monkeypatch):
+def lasting(monkeypatch):
+    """A run in this process may not make torch forget what it has imported: it cannot import twice."""
+    monkeypatch.setattr(
+        _pytest.pytester, "SysModulesSnapshot", lambda preserve=None: SysModulesSnapshot(stays)
+    )
+
+
+@pytest.fixture
+def run(lasting, pytester, monkeypatch):
     """Runs pytest in this process on a test file beside OPS; returns the result."""
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.delenv("BUILD_NUMBER", raising=False)
@@ -73,10 +81,6 @@ def run(pytester, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
     pytester.makepyfile(ops=OPS)
     pytester.syspathinsert()
-    # A run in this process may not make torch forget what it has imported: it cannot import twice.
-    monkeypatch.setattr(
-        _pytest.pytester, "SysModulesSnapshot", lambda preserve=None: SysModulesSnapshot(ours)
-    )
 
     def go(tests, *options, apart=False, load=LOAD):
         pytester.makepyfile(test_ops=HEAD + tests)
