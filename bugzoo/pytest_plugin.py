@@ -12,14 +12,12 @@ Every pytest run of an environment imports this file: it must not import torch.
 from __future__ import annotations
 
 import contextlib
-import inspect
 import linecache
 import shlex
 import sys
 import sysconfig
 import textwrap
 import traceback
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -27,12 +25,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 import bugzoo
-from bugzoo.errors import UserError, did_you_mean
+from bugzoo.errors import UserError
+from bugzoo.pytest_options import MARK, options, to_call, undisturbed
 
 if TYPE_CHECKING:
     from bugzoo.finding import Checkup, Result
 
-MARK = "backward"
 HEADLINE = "bugzoo_headline"  # on an exception: what the summary line says
 
 
@@ -68,13 +66,13 @@ def check_backward(request: pytest.FixtureRequest) -> Callable[..., Checkup]:
     before those of the closest marker `backward`. An autograd.Function may be given as a class.
     """
 
-    def examine(fn: Callable[..., Any], make_inputs: Any, **options: Any) -> Checkup:
+    def examine(fn: Callable[..., Any], make_inputs: Any, **given: Any) -> Checkup:
         __tracebackhide__ = True
         test = _Test(request)
         try:
-            with _undisturbed():
-                chosen = _options(request.node, options)
-                found: Checkup = bugzoo.check(_callable(fn), make_inputs, **chosen)
+            with undisturbed():
+                chosen = options(request.node, given)
+                found: Checkup = bugzoo.check(to_call(fn), make_inputs, **chosen)
         except UserError as error:
             test.not_examined(error)
         test.judge(found, found.seed)
@@ -89,18 +87,18 @@ def watch_training(request: pytest.FixtureRequest) -> Callable[..., _Watched]:
 
     An exception of the loop's own passes; the log then stands beside it.
     """
-    return lambda *args, **options: _Watched(request, args, options)
+    return lambda *args, **given: _Watched(request, args, given)
 
 
 @pytest.fixture
 def audit_training(request: pytest.FixtureRequest) -> Callable[..., Result]:
     """audit_training(make_run): the test fails if bugzoo.audit finds something; returns the Audit."""
 
-    def examine(make_run: Callable[[], Any], **options: Any) -> Result:
+    def examine(make_run: Callable[[], Any], **given: Any) -> Result:
         __tracebackhide__ = True
         test = _Test(request)
         try:
-            found: Result = bugzoo.audit(make_run, **options)
+            found: Result = bugzoo.audit(make_run, **given)
         except UserError as error:
             test.not_examined(error)
         test.judge(found, found.seed)
@@ -112,14 +110,14 @@ def audit_training(request: pytest.FixtureRequest) -> Callable[..., Result]:
 class _Watched:
     """bugzoo.watch whose log is judged when the block ends."""
 
-    def __init__(self, request: pytest.FixtureRequest, args: tuple[Any, ...], options: dict):
-        self.request, self.args, self.options = request, args, options
+    def __init__(self, request: pytest.FixtureRequest, args: tuple[Any, ...], given: dict):
+        self.request, self.args, self.given = request, args, given
 
     def __enter__(self) -> Result:
         __tracebackhide__ = True
         self.test = _Test(self.request)
         try:
-            self.watch = bugzoo.watch(*self.args, **self.options)
+            self.watch = bugzoo.watch(*self.args, **self.given)
             self.log: Result = self.watch.__enter__()
         except UserError as error:
             self.test.not_examined(error)
@@ -207,63 +205,3 @@ def _headline(found: Result) -> str:
         + (f" ({told})" if told else "")
         + (f", and {more} more" if more else "")
     )
-
-
-def _options(node: pytest.Item, given: dict[str, Any]) -> dict[str, Any]:
-    """Options of the markers, the closest last, then those of the call. UserError where one is none."""
-    options: dict[str, Any] = {}
-    for mark in reversed(list(node.iter_markers(MARK))):
-        if mark.args:
-            raise UserError(
-                f"@pytest.mark.{MARK}{mark.args}: expected keywords, as in {MARK}(budget=1.0)"
-            )
-        options |= mark.kwargs
-    options |= given
-    known = [
-        p.name
-        for p in inspect.signature(bugzoo.check).parameters.values()
-        if p.kind == p.KEYWORD_ONLY
-    ]
-    for name in options:
-        if name not in known:
-            near = did_you_mean(name, known)
-            raise UserError(f"unknown option '{name}'; expected {', '.join(known)}.{near}")
-    for name, expected, right in (
-        ("budget", "seconds, more than 0", lambda v: isinstance(v, int | float) and v > 0),
-        ("seed", "a whole number", lambda v: isinstance(v, int)),
-    ):
-        value = options.get(name)
-        if value is None:
-            options.pop(name, None)
-        elif isinstance(value, bool) or not right(value):
-            raise UserError(f"{name}={value!r}: expected {expected}")
-    return options
-
-
-def _callable(fn: Any) -> Any:
-    """`fn` to call: of a Function its apply, of a module class a module; as `bugzoo check` does."""
-    import torch
-
-    if isinstance(fn, type) and issubclass(fn, torch.autograd.Function):
-        return fn.apply
-    return fn() if isinstance(fn, type) and issubclass(fn, torch.nn.Module) else fn
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """One torch thread, gradients on, no warnings; all as before afterwards.
-
-    The probes call the function in ways that its author never would; what it warns of there says
-    nothing, and must not become an error where warnings are errors.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import torch
-
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            with torch.inference_mode(False), torch.enable_grad():
-                yield
-        finally:
-            torch.set_num_threads(threads)
