@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import html
 import textwrap
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -149,8 +148,9 @@ class Result:
         return {"ok": self.ok, **asdict(self), "findings": findings}
 
     def _repr_html_(self) -> str:
-        colour = "#1a7f37" if self.ok else "#cf222e"
-        return f'<pre style="border-left:4px solid {colour};padding-left:1em">{html.escape(str(self))}</pre>'
+        from bugzoo.finding_html import html
+
+        return html(self)
 
 
 @dataclass
