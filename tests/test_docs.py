@@ -9,7 +9,7 @@ from bugzoo import catalog, cli
 from bugzoo.oracle.claims import claims
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/mutate.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/mutate.md", "docs/recipes.md"]
 README = (ROOT / "README.md").read_text()
 
 
