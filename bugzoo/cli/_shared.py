@@ -71,7 +71,8 @@ def _left_out(results: Results) -> str:
     absent = results.meta.get("absent")
     if not absent:
         return ""
-    words = f"{len(absent)} peers are not installed and left out: {', '.join(absent)}."
+    many = "1 peer is" if len(absent) == 1 else f"{len(absent)} peers are"
+    words = f"{many} not installed and left out: {', '.join(absent)}."
     return textwrap.fill(f"{words} 'bugzoo peers install --all' installs them.", 80) + "\n"
 
 

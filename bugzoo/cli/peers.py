@@ -89,7 +89,7 @@ def _row(found: Catalog, name: str) -> dict[str, Any]:
         "version": peer.version,
         "about": peer.about,
         "detectors": sorted(by),
-        "installed": peers.installed(peer) if not peer.why_not else False,
+        "installed": peers.installed(peer),
         "why_not": peer.why_not,
     }
 
@@ -101,12 +101,13 @@ def _print(rows: list[dict[str, Any]]) -> None:
     out = _shared.console()
     for r in rows:
         state = "installed" if r["installed"] else "not installed"
+        state = f"no detector, {state}" if r["why_not"] else state
         head = Text(r["id"], style="bold")
         head.append(f" {r['version']}  ", style="not bold")
-        head.append("cannot be run" if r["why_not"] else state, style="not bold dim")
+        head.append(state, style="not bold dim")
         out.print(head)
         words = f"{r['about']} {r['why_not']}".strip()
         out.print(Padding(Text(words), (0, 0, 0, 4)))
-    ready = sum(r["installed"] for r in rows)
-    can = sum(not r["why_not"] for r in rows)
-    out.print(f"\n{ready} of {can} installed. 'bugzoo peers install --all' installs the rest.")
+    driven = [r for r in rows if not r["why_not"]]
+    ready, can = sum(r["installed"] for r in driven), len(driven)
+    out.print(f"\n{ready} of {can} that a detector drives are installed. 'bugzoo peers install --all' installs the rest.")
