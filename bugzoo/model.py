@@ -179,7 +179,8 @@ class Peer:
     """Another project's tool, as a detector drives it, or one that cannot be driven and why.
 
     `packages`: the tool and what it needs, each `name==version`; they go into a folder of their own
-    (see bugzoo.peers), without those that the running environment has, and never with a torch.
+    (see bugzoo.peers), never with a torch. Of what it needs, the running environment's version does,
+    whichever it is, unless the pin is `name===version`.
     `imports`: modules that its workers import beforehand.
     `why_not`: why no detector drives it, '' where one does.
     """
@@ -194,7 +195,7 @@ class Peer:
     def __post_init__(self) -> None:
         for package in self.packages:
             name, pinned, _ = package.partition("==")
-            if not pinned or name in ("torch", "torchvision"):
+            if not pinned or name.lower() in ("torch", "torchvision"):
                 raise DetectorError(
                     f"peer '{self.name}': package '{package}'; expected name==version, and never "
                     f"torch itself: a peer uses the one that runs."

@@ -101,10 +101,11 @@ def _stamp(peer: Peer) -> dict[str, object]:
 
 
 def _present(package: str, peer: Peer) -> bool:
-    """The running environment has it, in whatever version; the tool itself must be the one pinned."""
+    """The running environment has it; the tool itself and what is pinned by `===` in that version."""
     name, _, pinned = package.partition("==")
+    strict = package == peer.packages[0] or pinned.startswith("=")
     try:
-        return version(name) == pinned or package != peer.packages[0]
+        return version(name) == pinned.lstrip("=") or not strict
     except PackageNotFoundError:
         return False
 

@@ -33,6 +33,9 @@ def pytest_torch_training(subject: Subject, gen: Generator) -> Verdict:
 
     fresh, runs = again(subject, gen), {}
 
+    if not fresh().optimizers:
+        return Verdict("abstain", because="a TrainingSetup needs 1 optimizer or more, the run has 0")
+
     def make_setup():
         run = fresh()
         setup = tool.TrainingSetup(together(run), list(run.optimizers))
