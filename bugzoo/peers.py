@@ -44,6 +44,11 @@ def installed(peer: Peer) -> bool:
         return False
 
 
+def there() -> list[str]:
+    """Names of the folders that are built, of whatever pins."""
+    return sorted(p.parent.name for p in home().glob(f"*/{STAMP}"))
+
+
 def absence(peer: Peer) -> str:
     """Why its detectors cannot run now, with the command that mends it; '' where they can."""
     return "" if installed(peer) else f"{NOT_INSTALLED}bugzoo peers install {peer.name}"
@@ -97,7 +102,10 @@ def install(peer: Peer, say: Callable[[str], None] = lambda text: None) -> Path:
 
 
 def _stamp(peer: Peer) -> dict[str, object]:
-    return {"packages": list(peer.packages), "python": ".".join(platform.python_version_tuple()[:2])}
+    return {
+        "packages": list(peer.packages),
+        "python": ".".join(platform.python_version_tuple()[:2]),
+    }
 
 
 def _present(package: str, peer: Peer) -> bool:

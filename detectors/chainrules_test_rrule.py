@@ -8,7 +8,7 @@ rule sees it around the point (FiniteDifferences' central_fdm(5, 1, max_range=1e
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -70,7 +70,7 @@ def _gradient(subject: Subject, at: Point, x: Tensor, g: tuple[Tensor, ...]) -> 
         return total
 
     for i in np.ndindex(x.shape):
-        step = _step(lambda s, i=i: loss(i, s))
+        step = _step(partial(loss, i))
         grid, weights = _rule(5, 1)
         found[i] = sum(w * loss(i, k * step) for k, w in zip(grid, weights) if w) / step
     return found

@@ -48,7 +48,8 @@ def wheel(folder, name="tinypeer", version="1.0", code=SETS_DTYPE, requires="tor
     info = f"{name}-{version}.dist-info"
     files = {
         f"{name}/__init__.py": code,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: {requires}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        f"Requires-Dist: {requires}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }  # fmt: skip
     record = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
@@ -73,9 +74,7 @@ def tiny(tmp_path):
     """The squares, the good detectors and one that drives the peer `tiny`."""
     file = tmp_path / "weigher.py"
     file.write_text(ADAPTER)
-    found = catalog.load(
-        specimens=[HOSTILE / "square.py"], detectors=[HOSTILE / "good.py", file]
-    )
+    found = catalog.load(specimens=[HOSTILE / "square.py"], detectors=[HOSTILE / "good.py", file])
     assert found.problems == []
     return found
 

@@ -57,9 +57,7 @@ def install(found: Catalog, names: tuple[str, ...], everything: bool, again: boo
     from bugzoo import peers
 
     if everything == bool(names):
-        raise UserError(
-            "expected names of peers, or --all. 'bugzoo peers' shows which there are."
-        )
+        raise UserError("expected names of peers, or --all. 'bugzoo peers' shows which there are.")
     drivable = sorted(n for n, p in found.peers.items() if not p.why_not)
     failed = []
     for peer in peers.chosen(found.peers, names or drivable):
@@ -76,7 +74,9 @@ def install(found: Catalog, names: tuple[str, ...], everything: bool, again: boo
             continue
         click.echo(f"{peer.name} {peer.version}: installed in {place}")
     if failed:
-        raise UserError(f"{len(failed)} of {len(drivable)} peers could not be installed, see above.")
+        raise UserError(
+            f"{len(failed)} of {len(drivable)} peers could not be installed, see above."
+        )
 
 
 def _row(found: Catalog, name: str) -> dict[str, Any]:
@@ -110,4 +110,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
         out.print(Padding(Text(words), (0, 0, 0, 4)))
     driven = [r for r in rows if not r["why_not"]]
     ready, can = sum(r["installed"] for r in driven), len(driven)
-    out.print(f"\n{ready} of {can} that a detector drives are installed. 'bugzoo peers install --all' installs the rest.")
+    out.print(
+        f"\n{ready} of {can} that a detector drives are installed. "
+        f"'bugzoo peers install --all' installs the rest."
+    )

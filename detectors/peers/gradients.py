@@ -29,12 +29,14 @@ PEER = Peer(
 class _Model(nn.Module):
     def __init__(self, f, leaves):
         super().__init__()
-        self.f = f
+        self.f, self.strides = f, [x.stride() for x in leaves]
         for n, x in enumerate(leaves):
-            self.register_parameter(f"x{n}", nn.Parameter(x.detach().clone()))
+            self.register_parameter(f"x{n}", nn.Parameter(x.detach().clone().contiguous()))
 
     def forward(self, _):
-        return self.f(*self.parameters())
+        # Parameters are contiguous, else the tool leaves one perturbed; the operation sees its layout.
+        pairs = zip(self.parameters(), self.strides, strict=True)
+        return self.f(*(torch.empty_strided(p.shape, s, dtype=p.dtype).copy_(p) for p, s in pairs))
 
 
 @detector(

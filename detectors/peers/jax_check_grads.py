@@ -69,5 +69,7 @@ def jax_check_grads(subject: Subject, gen: Generator) -> Verdict:
         except AssertionError as error:
             lines = [line for line in str(error).splitlines() if line.strip()]
             numbers = [line for line in lines if "ACTUAL" in line or "Max" in line]
-            return Verdict("alarm", float("inf"), f"1 mismatch: {shown('; '.join(numbers) or lines[0])}")
+            return Verdict(
+                "alarm", float("inf"), f"1 mismatch: {shown('; '.join(numbers) or lines[0])}"
+            )
     return Verdict("clear", 0.0, "<u, vjp(g)> within 1e-5")

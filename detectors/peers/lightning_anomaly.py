@@ -8,6 +8,7 @@ import math
 
 import torch
 from torch import Generator
+from torch.utils.data import DataLoader, TensorDataset
 
 from bugzoo import Verdict, detector
 from bugzoo.model import Peer
@@ -71,7 +72,7 @@ def lightning_anomaly(subject: Subject, gen: Generator) -> Verdict:
             enable_model_summary=False,
         )
         try:
-            trainer.fit(Module(), torch.utils.data.DataLoader(range(STEPS)))
+            trainer.fit(Module(), DataLoader(TensorDataset(torch.zeros(STEPS))))
         except RuntimeError as error:
             if "returned nan values" not in str(error):
                 raise

@@ -37,6 +37,8 @@ def mldoct(subject: Subject, gen: Generator) -> Verdict:
     found = [f for f in findings if f["severity"] != "INFO"]
     if found:
         first = found[0]
-        because = f"{len(found)} findings, expected 0; {first['severity']}: {shown(first['message'])}"
+        because = (
+            f"{len(found)} findings, expected 0; {first['severity']}: {shown(first['message'])}"
+        )
         return Verdict("alarm", float(len(found)), because, f"line {first['line']}")
     return Verdict("clear", 0.0, f"0 findings in {len(subject.source.splitlines())} lines")

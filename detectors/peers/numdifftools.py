@@ -43,7 +43,9 @@ def numdifftools(subject: Subject, gen: Generator) -> Verdict:
         for leaf in (t for t in inputs if isinstance(t, torch.Tensor) and t.requires_grad):
             part, values = values[: leaf.numel()], values[leaf.numel() :]
             leaf.data.copy_(part.view(leaf.shape))
-        return sum(((b.detach() * c).sum().item() for b, c in zip(outputs(subject.op(*inputs)), g)), 0.0)
+        return sum(
+            ((b.detach() * c).sum().item() for b, c in zip(outputs(subject.op(*inputs)), g)), 0.0
+        )
 
     got = torch.cat([d.reshape(-1) for d in delivered(subject, at, g)]).numpy()
     start = torch.cat([x.detach().reshape(-1) for x in at.wrt]).numpy()

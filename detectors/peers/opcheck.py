@@ -64,7 +64,9 @@ def _registered(subject: Subject, inputs: tuple[Any, ...], ys: Sequence[Tensor])
         left = iter(xs)
         whole = fresh(inputs)
         return outputs(
-            subject.op(*(next(left) if isinstance(x, Tensor) and x.requires_grad else x for x in whole))
+            subject.op(
+                *(next(left) if isinstance(x, Tensor) and x.requires_grad else x for x in whole)
+            )
         )
 
     def forward(xs: list[Tensor]) -> list[Tensor]:
@@ -79,8 +81,18 @@ def _registered(subject: Subject, inputs: tuple[Any, ...], ys: Sequence[Tensor])
             for x, d in zip(own, found, strict=True)
         ]
 
-    ahead = custom_op(f"bugzoo_opcheck::forward{number}", _elsewhere(forward), mutates_args=(), schema="(Tensor[] xs) -> Tensor[]")
-    back = custom_op(f"bugzoo_opcheck::backward{number}", _elsewhere(backward), mutates_args=(), schema="(Tensor[] xs, Tensor[] gs) -> Tensor[]")
+    ahead = custom_op(
+        f"bugzoo_opcheck::forward{number}",
+        _elsewhere(forward),
+        mutates_args=(),
+        schema="(Tensor[] xs) -> Tensor[]",
+    )
+    back = custom_op(
+        f"bugzoo_opcheck::backward{number}",
+        _elsewhere(backward),
+        mutates_args=(),
+        schema="(Tensor[] xs, Tensor[] gs) -> Tensor[]",
+    )
     ahead.register_fake(lambda xs: [xs[0].new_empty(y.shape, dtype=y.dtype) for y in ys])
     back.register_fake(lambda xs, gs: [x.new_empty(x.shape) for x in xs])
 

@@ -34,7 +34,9 @@ def pytest_torch_training(subject: Subject, gen: Generator) -> Verdict:
     fresh, runs = again(subject, gen), {}
 
     if not fresh().optimizers:
-        return Verdict("abstain", because="a TrainingSetup needs 1 optimizer or more, the run has 0")
+        return Verdict(
+            "abstain", because="a TrainingSetup needs 1 optimizer or more, the run has 0"
+        )
 
     def make_setup():
         run = fresh()

@@ -47,6 +47,8 @@ def torch_audit(subject: Subject, gen: Generator) -> Verdict:
             auditor.unpatch()
             found += [f for f in result.findings if f.severity.value in ("ERROR", "FATAL")]
     if found:
-        because = f"{len(found)} findings, expected 0; {found[0].rule_id}: {shown(found[0].message)}"
+        because = (
+            f"{len(found)} findings, expected 0; {found[0].rule_id}: {shown(found[0].message)}"
+        )
         return Verdict("alarm", float(len(found)), because, str(found[0].entity or ""))
     return Verdict("clear", 0.0, f"0 findings of ERROR in {STEPS} steps")

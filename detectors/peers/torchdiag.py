@@ -46,8 +46,9 @@ def torchdiag(subject: Subject, gen: Generator) -> Verdict:
             said.truncate(0)
 
         with hooked([o.register_step_pre_hook(look) for o in run.optimizers]):
-            for step in range(STEPS):
+            while step < STEPS:
                 run.advance()
+                step += 1
     if bad:
         first, name, status = bad[0]
         because = f"{len(bad)} issues, expected 0; step {first}: {name} {status}"

@@ -53,9 +53,13 @@ def torchmortem(subject: Subject, gen: Generator) -> Verdict:
                     autopsy.step(loss=loss)
         for autopsy in autopsies:
             atexit.unregister(autopsy._atexit_handler)
-        found = [f for a in autopsies for f in a.get_report().findings if f.severity >= Severity.WARNING]
+        found = [
+            f for a in autopsies for f in a.get_report().findings if f.severity >= Severity.WARNING
+        ]
     if found:
         worst = max(found, key=lambda f: f.severity)
-        because = f"{len(found)} findings, expected 0; {worst.severity.name}: {shown(worst.summary)}"
+        because = (
+            f"{len(found)} findings, expected 0; {worst.severity.name}: {shown(worst.summary)}"
+        )
         return Verdict("alarm", float(len(found)), because, ", ".join(worst.affected_layers[:3]))
     return Verdict("clear", 0.0, f"0 findings in {STEPS} steps")

@@ -38,7 +38,11 @@ class _Model(nn.Module):
     claims=("value", "contract"),
     cost="2 n F + 2 m B, and about 30 passes more",
     blind_to="what gradcheck is blind to; side effects; leaks; training loops",
-    thresholds={"eps = 1e-6": "torchtest2", "atol = 1e-4": "torchtest2", "rtol = 1e-3": "torch's own"},
+    thresholds={
+        "eps = 1e-6": "torchtest2",
+        "atol = 1e-4": "torchtest2",
+        "rtol = 1e-3": "torch's own",
+    },
     peer=PEER,
 )
 def torchtest2(subject: Subject, gen: Generator) -> Verdict:
