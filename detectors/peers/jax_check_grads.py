@@ -53,7 +53,7 @@ def jax_check_grads(subject: Subject, gen: Generator) -> Verdict:
             return tuple(np.zeros(x.shape) for x in xs)
         gs = [torch.from_numpy(np.array(c, dtype=np.float64)) for c in g]
         ds = torch.autograd.grad(ys, xs, gs, allow_unused=True)
-        return tuple(np.zeros(x.shape) if d is None else d.numpy() for x, d in zip(xs, ds))
+        return tuple(np.zeros(x.shape) if d is None else d.detach().numpy() for x, d in zip(xs, ds))
 
     shapes = tuple(jax.ShapeDtypeStruct(b.shape, np.float64) for b in at.y)
     back = tuple(jax.ShapeDtypeStruct(x.shape, np.float64) for x in at.wrt)

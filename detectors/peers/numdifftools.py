@@ -47,7 +47,7 @@ def numdifftools(subject: Subject, gen: Generator) -> Verdict:
             ((b.detach() * c).sum().item() for b, c in zip(outputs(subject.op(*inputs)), g)), 0.0
         )
 
-    got = torch.cat([d.reshape(-1) for d in delivered(subject, at, g)]).numpy()
+    got = torch.cat([d.detach().reshape(-1) for d in delivered(subject, at, g)]).numpy()
     start = torch.cat([x.detach().reshape(-1) for x in at.wrt]).numpy()
     with untouched(gen), np.errstate(all="ignore"):
         numeric = np.ravel(tool.Gradient(loss)(start))

@@ -55,7 +55,7 @@ def pylops_dottest(subject: Subject, gen: Generator) -> Verdict:
 
         def _rmatvec(self, v):
             ds = delivered(subject, at, parts(v, at.y))
-            return torch.cat([d.reshape(-1) for d in ds]).numpy()
+            return torch.cat([d.detach().reshape(-1) for d in ds]).numpy()
 
     with untouched(gen):
         try:
