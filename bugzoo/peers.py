@@ -60,14 +60,12 @@ def path(peer: Peer) -> list[str]:
 
 
 def chosen(known: dict[str, Peer], names: Iterable[str]) -> list[Peer]:
-    """The peers called `names`. UserError for one that is unknown or has nothing to install."""
+    """The peers called `names`. UserError for one that is unknown."""
     found = []
     for name in names:
         if name not in known:
             near = did_you_mean(name, known)
             raise UserError(f"unknown peer '{name}'.{near} 'bugzoo peers' shows all.")
-        if known[name].why_not and not known[name].packages:
-            raise UserError(f"peer '{name}' has no packages to install: {known[name].why_not}")
         found.append(known[name])
     return found
 

@@ -106,6 +106,16 @@ def test_a_peer_that_is_not_installed_is_neither_hit_nor_miss(shelf, tiny, tmp_p
     )
 
 
+def test_a_peer_that_broke_since_is_one_message(shelf, tiny, tmp_path):
+    """Its workers cannot start: said with the command that mends it, and the rest is kept."""
+    place = peers.install(tiny.peers["tiny"])
+    (place / "tinypeer" / "__init__.py").write_text("raise ImportError('gone')")
+    with pytest.raises(UserError, match=r"peer 'tiny': no worker can be started(.|\n)*--again tiny"):
+        runner.run(tiny, plan.select(tiny, **ASKED), out=tmp_path / "out", jobs=1)
+
+    assert set(frame.results(tmp_path / "out")["detector"]) == {"surveyor"}
+
+
 def _cell():
     return "square/square", "operation", "plain", 0
 
@@ -205,7 +215,6 @@ def test_peers_are_listed(shelf):
         ([], "expected names of peers, or --all"),
         (["torcheck", "--all"], "expected names of peers, or --all"),
         (["torchek"], "unknown peer 'torchek'. Did you mean torcheck"),
-        (["backpack"], "peer 'backpack' has no packages to install: It computes"),
     ],
 )
 def test_absurd_installs_are_one_message(shelf, arguments, words):
@@ -223,6 +232,15 @@ def test_the_command_installs(shelf, tiny, tmp_path):
 
     assert "tiny 1.0: installed in " in first
     assert second == "tiny 1.0: installed already\n"
+
+
+def test_the_document_has_every_peer(zoo):
+    """Each tool and each detector that drives one stands in docs/peers.md."""
+    words = (Path(__file__).parents[1] / "docs" / "peers.md").read_text()
+    names = {*zoo.peers, *(n for n, d in zoo.detectors.items() if d.peer)}
+
+    assert {n for n in names if f"`{n}`" not in words} == set()
+    assert {p.version for p in zoo.peers.values() if f" {p.version} " not in words} == set()
 
 
 # -- the real ones, where they are installed

@@ -94,7 +94,7 @@ def run(
         for peer, cells in groups.items():
             assert peer is not None
             if any(trials[c] not in done for c in cells):
-                with _pool(catalog, jobs, log, train, peer) as pool:
+                with _mendable(peer), _pool(catalog, jobs, log, train, peer) as pool:
                     tried(pool, cells, peer.name)
         store.note(wall_seconds=time.perf_counter() - clock)
     return store.path
@@ -121,6 +121,15 @@ def _pool(
         raise UserError(f"no worker can be started: {error}") from None
     with pool:
         yield pool
+
+
+@contextmanager
+def _mendable(peer: Peer) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        remedy = f"'bugzoo peers install --again {peer.name}' builds it anew, then --resume goes on."
+        raise UserError(f"peer '{peer.name}': {error}\n{remedy}") from None
 
 
 def _by_peer(catalog: Catalog, cells: list[Cell]) -> dict[Peer | None, list[Cell]]:
