@@ -240,7 +240,8 @@ def test_the_document_has_every_peer(zoo):
     names = {*zoo.peers, *(n for n, d in zoo.detectors.items() if d.peer)}
 
     assert {n for n in names if f"`{n}`" not in words} == set()
-    assert {p.version for p in zoo.peers.values() if f" {p.version} " not in words} == set()
+    pairs = {f"`{p.name}` {p.version}" for p in zoo.peers.values()}
+    assert {pair for pair in pairs if pair not in words} == set()
 
 
 # -- the real ones, where they are installed

@@ -18,8 +18,8 @@ TRAINCHECK = Peer(
         "pyyaml==6.0.3",
     ),
     imports=("traincheck",),
-    why_not="It needs a correct run of the same script to learn from, which no subject has, and minutes "
-    "for each: 22-48 s to collect, 77 s to infer, 13-23 s to check a script that runs in 6 s.",
+    why_not="It needs a correct run of the same script to learn from, which no subject has, and about 19 "
+    "times the script's own time to collect, infer and check: see docs/peers.md.",
 )
 BACKPACK = Peer(
     "backpack",
