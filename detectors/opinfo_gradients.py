@@ -11,7 +11,9 @@ from bugzoo import Verdict, detector
 from bugzoo.subject import Subject, outputs
 from detectors._difference import normal_like, point
 from detectors._jacobian import judged
+from detectors.peers._driving import untouched
 
+ATOL = 1e-5
 OPTIONS = {"fast_mode": True, "check_batched_grad": True, "check_undefined_grad": True}
 
 
@@ -35,8 +37,11 @@ def opinfo_gradients(subject: Subject, gen: Generator) -> Verdict:
     def op(*inputs):
         return outputs(subject.op(*inputs))
 
-    first = judged(lambda: gradcheck(op, at.inputs, check_grad_dtypes=True, **OPTIONS), 1e-5)
-    if first.outcome == "alarm" or not subject.twice:
-        return first
-    g = tuple(b.requires_grad_() for b in normal_like(at.y, gen))
-    return judged(lambda: gradgradcheck(op, at.inputs, g, check_grad_dtypes=True, **OPTIONS), 1e-5)
+    with untouched(gen):  # batched gradients draw their cotangents from the global state
+        first = judged(lambda: gradcheck(op, at.inputs, check_grad_dtypes=True, **OPTIONS), ATOL)
+        if first.outcome == "alarm" or not subject.twice:
+            return first
+        g = tuple(b.requires_grad_() for b in normal_like(at.y, gen))
+        return judged(
+            lambda: gradgradcheck(op, at.inputs, g, check_grad_dtypes=True, **OPTIONS), ATOL
+        )

@@ -110,7 +110,9 @@ def test_a_peer_that_broke_since_is_one_message(shelf, tiny, tmp_path):
     """Its workers cannot start: said with the command that mends it, and the rest is kept."""
     place = peers.install(tiny.peers["tiny"])
     (place / "tinypeer" / "__init__.py").write_text("raise ImportError('gone')")
-    with pytest.raises(UserError, match=r"peer 'tiny': no worker can be started(.|\n)*--again tiny"):
+    with pytest.raises(
+        UserError, match=r"peer 'tiny': no worker can be started(.|\n)*--again tiny"
+    ):
         runner.run(tiny, plan.select(tiny, **ASKED), out=tmp_path / "out", jobs=1)
 
     assert set(frame.results(tmp_path / "out")["detector"]) == {"surveyor"}

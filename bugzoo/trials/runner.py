@@ -128,7 +128,9 @@ def _mendable(peer: Peer) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        remedy = f"'bugzoo peers install --again {peer.name}' builds it anew, then --resume goes on."
+        remedy = (
+            f"'bugzoo peers install --again {peer.name}' builds it anew, then --resume goes on."
+        )
         raise UserError(f"peer '{peer.name}': {error}\n{remedy}") from None
 
 
