@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from bugzoo.errors import SpecimenError, UserError
-from bugzoo.model import MARK, TRAINED, Detector, Label, Specimen, Truth
+from bugzoo.model import MARK, TRAINED, Detector, Label, Peer, Specimen, Truth
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,11 @@ class Problem:
 
 @dataclass
 class Catalog:
-    """Everything that was found: specimens and detectors by id, problems in the order met."""
+    """Everything that was found: specimens, detectors and peers by id, problems in the order met."""
 
     specimens: dict[str, Specimen] = field(default_factory=dict)
     detectors: dict[str, Detector] = field(default_factory=dict)
+    peers: dict[str, Peer] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -45,10 +46,11 @@ def load(specimens: Iterable[str | Path] = (), detectors: Iterable[str | Path] =
     found = Catalog()
     home = Path(__file__).parent / "specimens"
     for path in _files(home):
-        dotted = ".".join(["bugzoo.specimens", *path.relative_to(home).with_suffix("").parts])
+        dotted = _dotted("bugzoo.specimens", home, path)
         _scan(found, _module(found, str(path), dotted), path.parent.name, dotted)
-    for path in _files(_package_folder("detectors")):
-        _scan(found, _module(found, str(path), f"detectors.{path.stem}"), "detectors")
+    home = _package_folder("detectors")
+    for path in _files(home):
+        _scan(found, _module(found, str(path), _dotted("detectors", home, path)), "detectors")
     for kind, given in (("specimens", specimens), ("detectors", detectors)):
         for root in map(Path, given):
             if not root.exists():
@@ -71,6 +73,10 @@ def _files(root: Path) -> list[Path]:
     if root.is_file():
         return [root]
     return sorted(p for p in root.rglob("*.py") if not p.name.startswith("_"))
+
+
+def _dotted(package: str, home: Path, path: Path) -> str:
+    return ".".join([package, *path.relative_to(home).with_suffix("").parts])
 
 
 def _package_folder(name: str) -> Path:
@@ -108,7 +114,8 @@ def _scan(found: Catalog, module: ModuleType | None, group: str, dotted: str = "
         for thing in vars(module).values()
         if getattr(thing, "__module__", None) == module.__name__ and MARK in _own(thing)
     ]
-    if not marked and dotted == "":
+    peers = [thing for thing in vars(module).values() if isinstance(thing, Peer)]
+    if not marked and not peers and dotted == "":
         found.problems.append(
             Problem(path, "holds nothing marked @bug, @control, @correct or @detector")
         )
@@ -121,6 +128,9 @@ def _scan(found: Catalog, module: ModuleType | None, group: str, dotted: str = "
                 _add(found.specimens, made.id, made)
         except UserError as error:
             found.problems.append(Problem(path, str(error)))
+    for peer in peers:
+        if found.peers.setdefault(peer.name, peer) != peer:
+            found.problems.append(Problem(path, f"the peer '{peer.name}' is defined twice"))
 
 
 def _specimen(cls: Any, mark: Any, stem: str, path: str, group: str) -> Specimen:

@@ -176,12 +176,44 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Peer:
+    """Another project's tool, as a detector drives it, or one that cannot be driven and why.
+
+    `packages`: the tool and what it needs, each `name==version`; they go into a folder of their own
+    (see bugzoo.peers), never with a torch. Of what it needs, the running environment's version does,
+    whichever it is, unless the pin is `name===version`.
+    `imports`: modules that its workers import beforehand.
+    `why_not`: why no detector drives it, '' where one does.
+    """
+
+    name: str
+    version: str
+    about: str
+    packages: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+    why_not: str = ""
+
+    def __post_init__(self) -> None:
+        for package in self.packages:
+            name, pinned, _ = package.partition("==")
+            if not pinned or name.lower() in ("torch", "torchvision"):
+                raise DetectorError(
+                    f"peer '{self.name}': package '{package}'; expected name==version, and never "
+                    f"torch itself: a peer uses the one that runs."
+                )
+
+
+NOT_INSTALLED = "not installed: "  # begins the reason of a cell whose detector's peer is absent
+
+
+@dataclass(frozen=True)
 class Detector:
     """One strategy, as @detector marked it. Calling it returns a checked Verdict.
 
     `needs`: what the subject must offer, else the trial is not applicable.
     `claims`: the channels in which it says it can see a defect.
     `thresholds`: {"name = value": "where the value comes from"}.
+    `peer`: the other project's tool that it drives, in packages of its own.
     """
 
     name: str
@@ -193,6 +225,7 @@ class Detector:
     thresholds: Mapping[str, str]
     doc: str
     path: str = ""
+    peer: Peer | None = None
 
     def __call__(self, subject: Any, gen: Any) -> Verdict:
         verdict = self.run(subject, gen)
@@ -288,8 +321,12 @@ def detector(
     cost: str,
     blind_to: str,
     thresholds: Mapping[str, str] | None = None,
+    peer: Peer | None = None,
 ) -> Callable[[F], F]:
-    """Mark a function `(subject, gen) -> Verdict` as a detector; its name is the function's name."""
+    """Mark a function `(subject, gen) -> Verdict` as a detector; its name is the function's name.
+
+    With a `peer` it runs where that peer's packages are, and imports them inside the function.
+    """
     for word, known in ((_strings(needs), get_args(Need)), (_strings(claims), tuple(CHANNELS))):
         unknown = set(word) - set(known)
         if unknown:
@@ -311,6 +348,7 @@ def detector(
             blind_to=blind_to,
             thresholds=dict(thresholds or {}),
             doc=doc,
+            peer=peer,
         )
         setattr(function, MARK, made)
         return function

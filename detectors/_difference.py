@@ -6,6 +6,7 @@ Rounding alone leaves about eps |L| / h in such a difference: `rounding` says ho
 true gradient of 0 is not held against anyone.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Generator, Tensor
+from torch.autograd import forward_ad
 
 from bugzoo.subject import Subject, fresh, leaves, outputs, tensors
 
@@ -117,6 +119,22 @@ def summed(subject: Subject, at: Point) -> tuple[Tensor, ...]:
     total = torch.stack([b.sum() for b in y]).sum()
     found = torch.autograd.grad(total, leaves(inputs), allow_unused=True)
     return tuple(o if d is None else d for o, d in zip(zeros, found, strict=True))
+
+
+def tangents(subject: Subject, at: Point, u: Sequence[Tensor]) -> list[Tensor]:
+    """J u by forward-mode AD of the reference, one tangent for each of `at.y`: exact to rounding."""
+    left = iter(u)
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.simplefilter("ignore")  # torch compiles its own jvp rules on first use
+        duals = [
+            forward_ad.make_dual(x.detach(), next(left))
+            if isinstance(x, Tensor) and x.requires_grad
+            else x
+            for x in at.inputs
+        ]
+        z = tensors(subject.reference(*duals))
+        found = [forward_ad.unpack_dual(z[n]) for n in at.slots]
+        return [d.primal * 0 if d.tangent is None else d.tangent for d in found]
 
 
 def rounding(at: Point, g: Sequence[Tensor], h: float) -> float:

@@ -20,7 +20,7 @@ THRESHOLDS = {
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|inf|nan)"
 
 
-def judged(check: Callable[[], object]) -> Verdict:
+def judged(check: Callable[[], object], atol: float = ATOL) -> Verdict:
     """Clear where `check` returns, alarm where it raises a GradcheckError; anything else goes on."""
     try:
         with warnings.catch_warnings():
@@ -28,7 +28,7 @@ def judged(check: Callable[[], object]) -> Verdict:
             check()
     except GradcheckError as error:
         return _alarm(str(error))
-    return Verdict("clear", 0.0, f"all Jacobian entries within {ATOL:g} + {RTOL:g} |numerical|")
+    return Verdict("clear", 0.0, f"all Jacobian entries within {atol:g} + {RTOL:g} |numerical|")
 
 
 def _alarm(message: str) -> Verdict:

@@ -6,16 +6,14 @@ J u must not come from the backward under test: the usual jvp by two vjps passes
 backward, as it only asks whether that backward is linear in g.
 """
 
-import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
-from torch.autograd import forward_ad
 
 from bugzoo import Verdict, detector
-from bugzoo.subject import Subject, tensors
-from detectors._difference import Point, delivered, normal_like, point
+from bugzoo.subject import Subject
+from detectors._difference import delivered, normal_like, point, tangents
 
 TOLERANCE = 1e-6
 ROUNDING = 100 * torch.finfo(torch.float64).eps  # of |u| |g|: a true value of 0 is only that exact
@@ -34,10 +32,10 @@ def adjoint_dot_test(subject: Subject, gen: Generator) -> Verdict:
         return Verdict("abstain", because=at.unfit)
     u, g = normal_like(at.wrt, gen), normal_like(at.y, gen)
     try:
-        tangents = _tangents(subject, at, u)
+        pushed = tangents(subject, at, u)
     except NotImplementedError as missing:
         return Verdict("abstain", because=str(missing).partition(".")[0])
-    left = sum((t * b).sum().item() for t, b in zip(tangents, g, strict=True))
+    left = sum((t * b).sum().item() for t, b in zip(pushed, g, strict=True))
     right = sum((a * b).sum().item() for a, b in zip(u, delivered(subject, at, g), strict=True))
     because = f"<J u, g> = {left:.15g}, <u, J' g> = {right:.15g}"
     if left != left:
@@ -45,22 +43,6 @@ def adjoint_dot_test(subject: Subject, gen: Generator) -> Verdict:
     gap = max(abs(left - right) - ROUNDING * _norm(u) * _norm(g), 0.0)
     score = gap / (max(abs(left), abs(right)) or 1.0) if right == right else float("inf")
     return Verdict("clear" if score <= TOLERANCE else "alarm", score, because)
-
-
-def _tangents(subject: Subject, at: Point, u: Sequence[Tensor]) -> list[Tensor]:
-    """J u, one tangent for each output that the subject differentiates."""
-    left = iter(u)
-    with warnings.catch_warnings(), forward_ad.dual_level():
-        warnings.simplefilter("ignore")  # torch compiles its own jvp rules on first use
-        duals = [
-            forward_ad.make_dual(x.detach(), next(left))
-            if isinstance(x, Tensor) and x.requires_grad
-            else x
-            for x in at.inputs
-        ]
-        z = tensors(subject.reference(*duals))
-        found = [forward_ad.unpack_dual(z[n]) for n in at.slots]
-        return [d.primal * 0 if d.tangent is None else d.tangent for d in found]
 
 
 def _norm(those: Sequence[Tensor]) -> float:

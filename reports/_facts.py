@@ -13,6 +13,7 @@ FACTS = {  # meta key -> what the page calls it
     "timeout": "time-out of a cell, s",
     "seeds": "seeds",
     "selection": "selection",
+    "absent": "peers not installed, left out",
 }
 
 

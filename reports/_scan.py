@@ -2,7 +2,8 @@
 
 The file holds a function of its own name, trials -> DataFrame. The first line of its docstring is
 printed above the table, the rest is the note below it. PLACE orders the tables; the default is last.
-A table sees the bugs made by hand; one that says MUTANTS = True sees frozen mutants as well.
+A table sees the bugs made by hand; one that says MUTANTS = True sees frozen mutants as well. None sees
+the detectors whose peer was not installed.
 """
 
 import inspect
@@ -29,6 +30,7 @@ class Table:
     mutants: bool = False
 
     def __call__(self, trials: pd.DataFrame) -> pd.DataFrame:
+        trials = _units.installed(trials)
         return self.make(trials if self.mutants else _units.handmade(trials))
 
 

@@ -9,6 +9,8 @@ A cell alarms when more than half of its seeds do; a seed that failed is one tha
 
 import pandas as pd
 
+from bugzoo.model import NOT_INSTALLED
+
 STATES = {
     "caught": "alarm in at least one case where the bug is awake",
     "missed": "the detector looked where the bug is awake, and did not alarm",
@@ -32,6 +34,11 @@ def is_mutant(trials: pd.DataFrame) -> pd.Series:
 def handmade(trials: pd.DataFrame) -> pd.DataFrame:
     """The trials without those about mutants."""
     return trials[~is_mutant(trials)]
+
+
+def installed(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials without those of detectors whose peer was not there to be run."""
+    return trials[~trials["because"].str.startswith(NOT_INSTALLED, na=False)]
 
 
 def ran(trials: pd.DataFrame) -> pd.DataFrame:

@@ -34,12 +34,16 @@ def write(results: Results, folder: str | Path) -> list[Path]:
 
 
 def _handmade(results: Results) -> Results:
-    """Without the mutants, which have a table and no place of their own on the page."""
+    """Without the mutants, which have a table and no place of their own on the page, and without
+    the detectors whose peer was not installed."""
     specimens = {i: s for i, s in results.specimens.items() if s["group"] != "mutants"}
     truth = results.truth
+    trials = _units.installed(results.trials)
+    gone = set(results.trials["detector"]) - set(trials["detector"])
     return replace(
         results,
-        trials=_units.handmade(results.trials),
+        trials=_units.handmade(trials),
+        detectors={n: d for n, d in results.detectors.items() if n not in gone},
         truth=truth[truth["specimen"].isin(specimens)] if len(truth) else truth,
         specimens=specimens,
     )

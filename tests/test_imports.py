@@ -14,6 +14,7 @@ ALLOWED = {
     "bugzoo/errors.py": set(),
     "bugzoo/model.py": {"bugzoo.errors"},
     "bugzoo/cases.py": {"bugzoo.model"},
+    "bugzoo/peers.py": {"bugzoo.errors", "bugzoo.model"},
     "bugzoo/mismatch.py": set(),
     "bugzoo/finding.py": {"bugzoo.finding_html"},
     "bugzoo/finding_html.py": {"bugzoo.finding"},  # for its types alone
@@ -55,6 +56,7 @@ ALLOWED = {
         "bugzoo.auditor",
         # what several strategies share is no strategy: never another detector
         "detectors._difference", "detectors._jacobian", "detectors._ledger", "detectors._training",
+        "detectors.peers._driving", "detectors.peers._pytest_torch",
     },
     "reports": {"reports", "bugzoo.trials.frame", "bugzoo.errors", "bugzoo.model"},
 }  # fmt: skip

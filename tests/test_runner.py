@@ -207,7 +207,7 @@ def test_what_is_known_of_specimens_and_detectors_is_stored(quiet):
         ("zeros", True),
     ]
     assert {"versions", "seeds", "jobs", "timeout", "selection", "started", "wall_seconds", "cells",
-            "oracle_seconds", "lies"} == set(results.meta)  # fmt: skip
+            "oracle_seconds", "lies", "absent"} == set(results.meta)  # fmt: skip
     assert results.meta["cells"] == 130
 
 

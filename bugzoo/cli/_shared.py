@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,16 @@ def table(results: Results, name: str) -> str:
     from reports import _scan, _text
 
     made = _scan.table(name)
-    return _text.text(made(results.trials), made.sentence)
+    return _text.text(made(results.trials), made.sentence) + _left_out(results)
+
+
+def _left_out(results: Results) -> str:
+    absent = results.meta.get("absent")
+    if not absent:
+        return ""
+    many = "1 peer is" if len(absent) == 1 else f"{len(absent)} peers are"
+    words = f"{many} not installed and left out: {', '.join(absent)}."
+    return textwrap.fill(f"{words} 'bugzoo peers install --all' installs them.", 80) + "\n"
 
 
 def console(stderr: bool = False) -> Console:

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from bugzoo import __version__, shadow
+from bugzoo import __version__, peers, shadow
 
 PACKAGES = ["torch", "numpy", "pandas", "scikit-learn", "rich", "jinja2"]
 
@@ -31,6 +31,7 @@ def command(as_json: bool) -> None:
     facts["a worker's threads"] = 1
     facts["cuda"] = torch.cuda.is_available()
     facts["counts heap bytes"] = heap.supported()
+    facts["peers installed"] = ", ".join(peers.there()) or "none"
     facts["chromium (browser tests)"] = shutil.which("chromium") or "none"
     warnings = shadow.shadows()
     if not heap.supported():

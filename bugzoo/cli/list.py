@@ -83,6 +83,7 @@ def _detectors(found: Catalog) -> list[dict[str, Any]]:
             "blind_to": d.blind_to,
             "thresholds": dict(d.thresholds),
             "about": d.doc.partition("\n")[0],
+            "peer": f"{d.peer.name} {d.peer.version}" if d.peer else "",
         }
         for d in sorted(found.detectors.values(), key=lambda d: d.name)
     ]
@@ -99,6 +100,7 @@ def _print(what: str, rows: list[dict[str, Any]]) -> None:
             about = r["wrong"] or (f"looks: {r['looks']}" if r["control"] else "")
         elif what == "detectors":
             facts = [f"needs {', '.join(r['needs'])}", r["cost"]]
+            facts += [f"peer {r['peer']}"] if r["peer"] else []
             about = f"{r['about']} Blind to {r['blind_to']}."
         else:
             facts, about = [], r["about"]

@@ -49,6 +49,7 @@ def of_detector(detector: Detector) -> dict[str, Any]:
         "blind_to": detector.blind_to,
         "thresholds": dict(detector.thresholds),
         "doc": detector.doc,
+        "peer": f"{detector.peer.name} {detector.peer.version}" if detector.peer else "",
     }
 
 

@@ -46,7 +46,8 @@ OUTCOMES: dict[str, str] = {
     "alarm": "the detector calls the subject broken",
     "clear": "the detector calls it right",
     "abstain": "the detector looked and does not want to say",
-    "not_applicable": "the subject does not offer what the detector needs: neither hit nor miss",
+    "not_applicable": "the subject does not offer what the detector needs, or the peer that it drives "
+    "is not installed: neither hit nor miss",
     "raised": "the subject itself raised under the detector, or an error where it is loud: scored apart",
     "error": "the detector raised, ran out of memory or gave no valid verdict: never a detection",
     "timeout": "the cell did not end in time: never a detection",
@@ -66,10 +67,11 @@ class Results:
                hidden_by, seen, looks, right, cases: [{name, about}], diff, text, wrong_lines};
                `diff` is a unified diff from the correct twin ('' for healthy ones), `text` the
                standalone source, `story` the class docstring, `seen`/`shown_by`/... lists of str
-    detectors  name -> {needs, claims, cost, blind_to, thresholds: {name: source}, doc}
+    detectors  name -> {needs, claims, cost, blind_to, thresholds: {name: source}, doc, peer}
     meta       versions (bugzoo, torch, numpy, python, platform), seeds, jobs, timeout, selection,
                started, wall_seconds (absent when the run was cut off), cells, oracle_seconds,
-               lies: a line for each claim of a label that the oracle does not bear out
+               lies: a line for each claim of a label that the oracle does not bear out;
+               absent: peers that were not installed
     """
 
     trials: pd.DataFrame

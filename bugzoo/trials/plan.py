@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import bugzoo
+from bugzoo import peers
 from bugzoo.catalog import Catalog
 from bugzoo.errors import UserError, did_you_mean
 from bugzoo.model import FAMILIES, Context, Specimen
@@ -96,10 +97,15 @@ def truths(catalog: Catalog, selection: Selection) -> list[Cell]:
     return [Cell("", i, _view(catalog, i, case), case, 0) for i, case in selection.pairs]
 
 
-def trials(catalog: Catalog, selection: Selection) -> tuple[list[Cell], list[Cell]]:
-    """The cells of the detectors: those to run, and those whose subject lacks what is needed."""
+def trials(catalog: Catalog, selection: Selection) -> tuple[list[Cell], dict[Cell, str]]:
+    """The cells of the detectors: those to run, and those that are not applicable, with the reason.
+
+    The reason is '' where the subject lacks what is needed, else that a peer is not installed.
+    """
     to_run: list[Cell] = []
-    beside: list[Cell] = []
+    beside: dict[Cell, str] = {}
+    known = {name: catalog.detectors[name] for name in selection.detectors}
+    why_absent = {name: peers.absence(d.peer) for name, d in known.items() if d.peer}
     for i, case in selection.pairs:
         specimen, view = catalog.specimens[i], _view(catalog, i, case)
         try:
@@ -107,23 +113,38 @@ def trials(catalog: Catalog, selection: Selection) -> tuple[list[Cell], list[Cel
         except Exception:
             offers = None  # let the worker find out, and say it in the trial
         for name in selection.detectors:
-            lacks = offers is not None and set(catalog.detectors[name].needs) - offers
-            cells = beside if lacks else to_run
-            cells += [Cell(name, i, view, case, seed) for seed in selection.seeds]
+            cells = [Cell(name, i, view, case, seed) for seed in selection.seeds]
+            if reason := why_absent.get(name):
+                beside |= dict.fromkeys(cells, reason)
+            elif offers is not None and set(known[name].needs) - offers:
+                beside |= dict.fromkeys(cells, "")
+            else:
+                to_run += cells
     return to_run, beside
+
+
+def absent(catalog: Catalog, selection: Selection) -> list[str]:
+    """Peers that the chosen detectors drive and that are not installed."""
+    driven = [catalog.detectors[name].peer for name in selection.detectors]
+    return sorted({peer.name for peer in driven if peer and not peers.installed(peer)})
 
 
 class Keys:
     """The content key of a cell: everything that can change its answer, as a sha256.
 
     That is the cell, the time-out, the versions, and the files of the specimen and of the detector
-    with all files of ours that they import. What a third party's file imports is not followed.
+    with all files of ours that they import, and the packages of its peer, or that they are absent.
+    What a third party's file imports is not followed.
     """
 
     def __init__(self, catalog: Catalog):
         self._catalog = catalog
         self._versions = [bugzoo.__version__, version("torch"), version("numpy")]
         self._digest = cache(_digest)
+        self._packages = {
+            name: [peers.absence(d.peer), *d.peer.packages] if d.peer else []
+            for name, d in catalog.detectors.items()
+        }
 
     def __call__(self, cell: Cell, timeout: float) -> str:
         files = [self._catalog.specimens[cell.specimen].path, *(str(ROOT / f) for f in RUNNING)]
@@ -132,7 +153,10 @@ class Keys:
         else:
             files.append(str(ROOT / ORACLE))
         digests = [self._digest(file) for file in files]
-        text = json.dumps([cell, digests, timeout, self._versions])
+        told = [cell, digests, timeout, self._versions]
+        if packages := self._packages.get(cell.detector):
+            told.append(packages)
+        text = json.dumps(told)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -20,8 +20,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bugzoo import peers
 from bugzoo.catalog import Catalog
 from bugzoo.errors import UserError
+from bugzoo.model import Peer
 from bugzoo.trials.cell import Answer, Cell
 from bugzoo.trials.nursery import Nursery
 from bugzoo.trials.worker import FORK
@@ -113,10 +115,19 @@ class Pool:
     """`jobs` workers that know `catalog`; what they and their cells print goes to the file `log`.
 
     `train` says that training runs are among the cells: what they need is then imported beforehand.
+    With a `peer` the workers have its packages before all others, and its modules imported.
     Use it as a context manager: leaving it, by an exception too, kills every process at once.
     """
 
-    def __init__(self, catalog: Catalog, *, jobs: int, log: Path, train: bool = True):
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        jobs: int,
+        log: Path,
+        train: bool = True,
+        peer: Peer | None = None,
+    ):
         if not hasattr(os, "fork"):
             raise UserError("running needs a POSIX system; on Windows, use its Linux subsystem.")
         self.jobs, self.log = jobs, log
@@ -124,7 +135,8 @@ class Pool:
         self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
         self._start = {
-            "path": sys.path,
+            "path": peers.path(peer) if peer else sys.path,
+            "imports": list(peer.imports) if peer else [],
             "parent": os.getpid(),
             "specimens": _given({s.path for s in catalog.specimens.values()}),
             "detectors": _given({d.path for d in catalog.detectors.values()}),

@@ -14,6 +14,7 @@ from typing import Any
 import bugzoo
 from bugzoo.catalog import Catalog
 from bugzoo.errors import UserError
+from bugzoo.model import Peer
 from bugzoo.oracle.claims import claim
 from bugzoo.oracle.judge import Finding
 from bugzoo.oracle.witness import Witness
@@ -43,40 +44,58 @@ def run(
     `timeout` is in seconds for a cell. With `resume` what `out` holds already, by content, is not
     run again. The inputs of a cell depend on file, case and seed alone, so neither the number of
     workers nor the order of the cells changes an answer. Ctrl-C keeps all that was finished.
+    Detectors that drive a peer come last, each peer in a pool of its own.
     """
     jobs, timeout, out = jobs_from(jobs), timeout_from(timeout), Path(out)
     progress = progress or (lambda total, done, text: None)
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     asked = plan.truths(catalog, selection)
     train = any(cell.view == "training" for cell in asked)
-    with Store(out, resume=resume) as store, _pool(catalog, jobs, out / LOG, train) as pool:
-        key = plan.Keys(catalog)
-        truths = {c: key(c, ORACLE_TIMEOUT) for c in asked}
-        to_run, beside = plan.trials(catalog, selection)
-        trials = {c: key(c, timeout) for c in (*to_run, *beside)}
-        store.begin(
-            [*truths.values(), *trials.values()],
-            {i: facts.of_specimen(catalog, catalog.specimens[i]) for i, _ in selection.pairs},
-            {d: facts.of_detector(catalog.detectors[d]) for d in selection.detectors},
-        )
-        store.note(
-            versions=_versions(),
-            seeds=list(selection.seeds),
-            jobs=jobs,
-            timeout=timeout,
-            selection=dict(selection.asked),
-            started=started,
-            cells=len(truths) + len(trials),
-        )
-        done = store.finished()
-        for cell, answer in _counted(pool, truths, done, ORACLE_TIMEOUT, progress, "ground truth"):
-            store.add_truth(_witnesses(cell, truths[cell], answer))
-        store.note(oracle_seconds=time.perf_counter() - clock, lies=_lies(catalog, store.truth()))
+    log = out / LOG
+    with Store(out, resume=resume) as store:
+        with _pool(catalog, jobs, log, train) as pool:
+            key = plan.Keys(catalog)
+            truths = {c: key(c, ORACLE_TIMEOUT) for c in asked}
+            to_run, beside = plan.trials(catalog, selection)
+            trials = {c: key(c, timeout) for c in (*to_run, *beside)}
+            store.begin(
+                [*truths.values(), *trials.values()],
+                {i: facts.of_specimen(catalog, catalog.specimens[i]) for i, _ in selection.pairs},
+                {d: facts.of_detector(catalog.detectors[d]) for d in selection.detectors},
+            )
+            store.note(
+                versions=_versions(),
+                seeds=list(selection.seeds),
+                jobs=jobs,
+                timeout=timeout,
+                selection=dict(selection.asked),
+                started=started,
+                cells=len(truths) + len(trials),
+                absent=plan.absent(catalog, selection),
+            )
+            done = store.finished()
+            for cell, answer in _counted(
+                pool, truths, done, ORACLE_TIMEOUT, progress, "ground truth"
+            ):
+                store.add_truth(_witnesses(cell, truths[cell], answer))
+            lies = _lies(catalog, store.truth())
+            store.note(oracle_seconds=time.perf_counter() - clock, lies=lies)
 
-        store.add_trials(_trial(c, trials[c], NOT_APPLICABLE) for c in beside)
-        wanted = {c: trials[c] for c in to_run}
-        for cell, answer in _counted(pool, wanted, done, timeout, progress, "trials"):
-            store.add_trials([_trial(cell, trials[cell], answer)])
+            def tried(pool: Pool, cells: list[Cell], text: str) -> None:
+                keys = {c: trials[c] for c in cells}
+                for cell, answer in _counted(pool, keys, done, timeout, progress, text):
+                    store.add_trials([_trial(cell, trials[cell], answer)])
+
+            store.add_trials(
+                _trial(c, trials[c], NOT_APPLICABLE | {"because": why}) for c, why in beside.items()
+            )
+            groups = _by_peer(catalog, to_run)
+            tried(pool, groups.pop(None, []), "trials")
+        for peer, cells in groups.items():
+            assert peer is not None
+            if any(trials[c] not in done for c in cells):
+                with _mendable(peer), _pool(catalog, jobs, log, train, peer) as pool:
+                    tried(pool, cells, peer.name)
         store.note(wall_seconds=time.perf_counter() - clock)
     return store.path
 
@@ -93,13 +112,34 @@ NOT_APPLICABLE: Answer = {
 
 
 @contextmanager
-def _pool(catalog: Catalog, jobs: int, log: Path, train: bool) -> Iterator[Pool]:
+def _pool(
+    catalog: Catalog, jobs: int, log: Path, train: bool, peer: Peer | None = None
+) -> Iterator[Pool]:
     try:
-        pool = Pool(catalog, jobs=jobs, log=log, train=train)
+        pool = Pool(catalog, jobs=jobs, log=log, train=train, peer=peer)
     except OSError as error:
         raise UserError(f"no worker can be started: {error}") from None
     with pool:
         yield pool
+
+
+@contextmanager
+def _mendable(peer: Peer) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        remedy = (
+            f"'bugzoo peers install --again {peer.name}' builds it anew, then --resume goes on."
+        )
+        raise UserError(f"peer '{peer.name}': {error}\n{remedy}") from None
+
+
+def _by_peer(catalog: Catalog, cells: list[Cell]) -> dict[Peer | None, list[Cell]]:
+    """The cells of detectors that need no peer, under None, then those of each peer."""
+    found: dict[Peer | None, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(catalog.detectors[cell.detector].peer, []).append(cell)
+    return found
 
 
 def _counted(

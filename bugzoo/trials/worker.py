@@ -41,6 +41,7 @@ def main(
     detectors: list[str],
     mutants: list[str],
     train: bool,
+    imports: list[str],
 ) -> None:
     """Load the catalog, then serve the parent through the socket `channel` until it is gone.
 
@@ -56,6 +57,7 @@ def main(
     if train:
         digits.load()
         import_module("torch._dynamo")  # the first optimizer would, in 1 s
+    _import(imports)
     with socket.socket(fileno=channel) as line:
         line.sendall(NUMBER.pack(FORK))  # ready
         while True:
@@ -65,6 +67,17 @@ def main(
             (pid,) = NUMBER.unpack(request)
             reply = _fork(line, passed[0], found) if pid == FORK else os.waitpid(pid, 0)[1]
             line.sendall(NUMBER.pack(reply))
+
+
+def _import(names: list[str]) -> None:
+    """Import modules of a peer; what they set for everybody on import is put back."""
+    dtype, state, environment = torch.get_default_dtype(), torch.get_rng_state(), dict(os.environ)
+    for name in names:
+        import_module(name)
+    torch.set_default_dtype(dtype)
+    torch.set_rng_state(state)
+    torch.set_num_threads(1)
+    put_back_environment(environment)
 
 
 def _fork(line: socket.socket, handed: int, catalog: Catalog) -> int:
