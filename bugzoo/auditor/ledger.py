@@ -1,0 +1,313 @@
+"""LEDGER: each contribution to a gradient is spent by exactly one step.
+
+    G_s = sum_k a_sk c_k                 c_k: what backward k gave to p;  G_s: p.grad as step s sees it
+
+The weights a_sk come from least squares over random projections, 24 numbers for each contribution
+and exact up to rounding: 1 (or one common factor, as after a clip) for what came since the step
+before, 0 for all else.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bugzoo.auditor.session import Call, Listener
+
+WIDTH = 24  # of a projection: more than contributions are ever weighed together
+RECENT = 12
+
+
+@dataclass
+class Contribution:
+    """What one backward gave to one parameter."""
+
+    call: int
+    sketch: Tensor
+    norm: float
+    after: int  # steps done before
+    signature: tuple[str, ...]
+    version: tuple[int, ...]  # of all parameters the backward reached, to tell a moved point
+    line: str
+    spent: list[int] = field(default_factory=list)  # numbers of the steps that used it
+    by: list[int] = field(default_factory=list)  # their optimizers
+    read: bool = False  # the user's code looked at .grad before it was cleared
+
+
+@dataclass
+class Account:
+    """A parameter: what it was given, what each step saw."""
+
+    p: Tensor
+    name: str = ""
+    entries: list[Contribution] = field(default_factory=list)
+    first: Tensor | None = None  # sketch of the value at the start
+    moved: bool = False
+    at_step: Tensor | None = None  # sketch of .grad as the last step saw it
+    weighed: int = 0  # entries that a step has had the chance to use
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """A step's view of one parameter: weights of all contributions, and what they leave unexplained."""
+
+    step: int
+    optimizer: int
+    entries: tuple[Contribution, ...]
+    weights: tuple[float, ...]
+    residual: float
+    empty: bool  # .grad is None or exactly zero
+    fresh: int  # how many of the entries, from the end, no step had seen before
+
+    @property
+    def new(self) -> list[tuple[Contribution, float]]:
+        pairs = list(zip(self.entries, self.weights, strict=True))
+        return pairs[len(pairs) - min(self.fresh, len(pairs)) :]
+
+    @property
+    def old(self) -> list[tuple[Contribution, float]]:
+        pairs = list(zip(self.entries, self.weights, strict=True))
+        return pairs[: len(pairs) - min(self.fresh, len(pairs))]
+
+
+class Ledger(Listener):
+    """Keeps the accounts of one observed run; see books.py for what they tell."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[int, Account] = {}
+        self.weighings: dict[int, list[Weighing]] = {}
+        self.repeated: list[tuple[int, str]] = []  # the same loss sent backward twice: call, line
+        self.writes: list[tuple[str, str]] = []  # hooks that wrote into what they were shown
+        self.unreached: list[Call] = []  # passes that reached no leaf of the model
+        self.late: dict[int, str] = {}  # .grad changed after its step, and cleared
+        self._suspects: dict[int, str] = {}
+        self.params: dict[int, list[Tensor]] = {}  # of each optimizer
+        self.all_steps: list[int] = []
+        self.session_optimizers: list[Any] = []
+        self.closures: set[int] = set()  # optimizers that call the loss themselves
+
+    def account(self, p: Tensor) -> Account:
+        if id(p) not in self.accounts:
+            self.accounts[id(p)] = Account(p, first=sketch(p))
+        return self.accounts[id(p)]
+
+    def before_backward(self, call: Call) -> None:
+        for p, _ in call.leaves:
+            self.account(p)
+        if call.inside_step:
+            self.closures.add(self._number(self.session.stepping))
+        if call.own:
+            self._look_for_late_changes()
+        if call.own and call.accumulate:
+            self._look_for_repetition(call)
+
+    def after_backward(self, call: Call) -> None:
+        signature = tuple(n.name() for n in call.nodes)
+        version = tuple(p._version for p, _ in call.leaves)
+        leaves = {id(p): p for p, _ in call.leaves}
+        if call.own and call.accumulate and not any(
+            id(p) in call.got and p.numel() and not self._fresh_root(p, call) for p, _ in call.leaves
+        ):
+            self.unreached.append(call)
+        if not call.accumulate:
+            return
+        for key, g in call.got.items():
+            p = leaves[key]
+            norm = float(g.double().norm()) if g.numel() else 0.0
+            if key in self.session.reads:
+                for e in self.account(p).entries:
+                    e.read = e.read or not e.spent
+            self.account(p).entries.append(
+                Contribution(call.number, sketch(g), norm, call.after, signature, version, call.line)
+            )
+            self.session.reads.discard(key)
+
+    @staticmethod
+    def _fresh_root(p: Tensor, call: Call) -> bool:
+        return any(p is y for y in call.outputs)
+
+    def _look_for_repetition(self, call: Call) -> None:
+        for y in call.outputs:
+            n = getattr(y, "grad_fn", None)
+            if n is None or call.inputs:
+                continue
+            seen = n.metadata.get("bugzoo root")
+            if seen is not None and seen[1] == call.after and not seen[2]:
+                self.repeated.append((call.number, call.line))
+            n.metadata["bugzoo root"] = (call.number, call.after, call.create_graph)
+
+    def before_zero(self) -> None:
+        self._look_for_late_changes()
+
+    def _look_for_late_changes(self) -> None:
+        """Between a step and the next backward .grad has been changed, and not to zero."""
+        for key, a in self.accounts.items():
+            if a.at_step is None:
+                continue
+            g = a.p.grad
+            if g is not None and not bool((g == 0).all()):
+                now = sketch(g)
+                if float((now - a.at_step).norm()) > 1e-9 * float(a.at_step.norm()) + 1e-300:
+                    self._suspects[key] = (
+                        f"norm {float(a.at_step.norm()):.4g} in projection, {float(now.norm()):.4g} after"
+                    )
+            a.at_step = None
+
+    def before_step(self, optimizer: Any) -> None:
+        number = self._number(optimizer)
+        if optimizer is None:
+            owned = [a.p for a in self.accounts.values() if a.entries]
+        else:
+            owned = [p for group in optimizer.param_groups for p in group["params"]]
+        self.params[number] = owned
+        step = len(self.session.steps) + 1
+        for p in owned:
+            if id(p) in self.accounts or p.grad is not None:
+                self._weigh(p, step, number)
+
+    def _number(self, optimizer: Any) -> int:
+        found = [n for n, o in enumerate(self.session.optimizers) if o is optimizer]
+        return found[0] if found else -1
+
+    def _weigh(self, p: Tensor, step: int, optimizer: int) -> None:
+        a, g = self.account(p), p.grad
+        entries = a.entries[-RECENT:]
+        fresh = len(a.entries) - a.weighed
+        a.weighed = len(a.entries)
+        empty = g is None or (g.layout == torch.strided and not bool((g != 0).any()))
+        weights, residual = [0.0] * len(entries), 0.0
+        if g is not None and not empty:
+            a.at_step = sketch(g)
+            weights, residual = explain([e.sketch for e in entries], fresh, a.at_step, p)
+            for e, w in zip(entries, weights, strict=True):
+                if abs(w) > 1e-6 and residual < 1e-3:
+                    e.spent.append(step)
+                    e.by.append(optimizer)
+        self.weighings.setdefault(id(p), []).append(
+            Weighing(step, optimizer, tuple(entries), tuple(weights), residual, empty, fresh)
+        )
+
+    def after_step(self, optimizer: Any) -> None:
+        for a in self.accounts.values():
+            if a.first is not None and not a.moved:
+                now = sketch(a.p)
+                a.moved = not torch.equal(now, a.first)
+
+    def write_hook(self, line: str, words: str) -> None:
+        self.writes.append((line, words))
+
+    def got(self, p: Tensor) -> bool:
+        """Was `p` ever given a gradient?"""
+        return id(p) in self.accounts and bool(self.accounts[id(p)].entries)
+
+    def close(self) -> None:
+        """The run is over: what was changed after its step and then cleared or left is on record."""
+        self.all_steps = list(self.session.steps)
+        self.session_optimizers = list(self.session.optimizers)
+        self._look_for_late_changes()
+        for key, words in self._suspects.items():
+            views = self.weighings.get(key, [])
+            if len(views) >= 2 and not any(self._carried(w) for w in views[1:]):
+                self.late[key] = words
+
+    @staticmethod
+    def _carried(w: Weighing) -> bool:
+        """The step used something of what an earlier step had seen."""
+        return any(
+            abs(a) > 1e-6 and e.spent and e.spent[0] < w.step
+            for e, a in zip(w.entries, w.weights, strict=True)
+        ) or w.residual > 1e-3
+
+
+_BASIS: dict[tuple[int, torch.device], Tensor] = {}
+
+
+def sketch(t: Tensor) -> Tensor:
+    """24 sums of `t` under fixed random signs, in float64; linear in `t`, the same for equal tensors."""
+    with torch.no_grad():
+        x = t.detach()
+        x = (x.to_dense() if x.layout != torch.strided else x).reshape(-1)
+        if x.is_complex():
+            x = torch.view_as_real(x).reshape(-1)
+        x = x.double()
+        n = x.numel()
+        if n == 0:
+            return torch.zeros(WIDTH, dtype=torch.float64)
+        if n <= WIDTH:
+            return torch.cat([x, x.new_zeros(WIDTH - n)])
+        if not bool(x.isfinite().all()):
+            return torch.full((WIDTH,), math.nan, dtype=torch.float64)
+        # Elements are signed at random and dealt out to the 24 sums at random: one pass over `t`.
+        signs, bins = _dealt(n)
+        return torch.zeros(WIDTH, dtype=torch.float64).index_add_(0, bins, x.cpu() * signs)
+
+
+_DEALT: dict[int, tuple[Tensor, Tensor]] = {}
+
+
+def _dealt(n: int) -> tuple[Tensor, Tensor]:
+    if n not in _DEALT:
+        if len(_DEALT) > 256:
+            _DEALT.clear()
+        gen = torch.Generator().manual_seed(n)
+        signs = torch.randn(n, generator=gen, dtype=torch.float64)
+        _DEALT[n] = signs, torch.randint(WIDTH, (n,), generator=gen)
+    return _DEALT[n]
+
+
+def explain(
+    columns: list[Tensor], fresh: int, target: Tensor, p: Tensor
+) -> tuple[list[float], float]:
+    """Weights of the columns that make the target, and the share of it that is left over.
+
+    The plain stories are tried first: what came since the last step, or the end of it, or all there
+    is, up to one common factor. Least squares come last, and only where there are numbers enough.
+    """
+    narrow = p.grad.dtype if p.grad is not None else p.dtype
+    close = torch.finfo(narrow).eps ** 0.55 if narrow.is_floating_point else 1e-6
+    count = len(columns)
+    first = count - min(fresh, count)
+    for start in [*range(first, count), *range(first - 1, -1, -1)]:
+        total = torch.stack(columns[start:]).sum(0)
+        size = float(total @ total)
+        if size == 0.0 or not math.isfinite(size):
+            continue
+        scale = 1.0 if p.numel() == 1 else float(target @ total) / size
+        left = float((target - scale * total).norm()) / float(target.norm())
+        if left < close and scale > 0:
+            return [0.0] * start + [scale] * (count - start), left
+    if min(p.numel(), WIDTH) < 2 * count or not count:
+        return [0.0] * count, 1.0
+    return solve(columns, target)
+
+
+def solve(columns: list[Tensor], target: Tensor) -> tuple[list[float], float]:
+    """Weights of the columns that make the target, and the share of it that is left over.
+
+    A column that is a multiple of later ones gets weight 0: what is recent explains first.
+    """
+    if not columns:
+        return [], 1.0
+    norm = float(target.norm())
+    if not math.isfinite(norm) or norm == 0.0:
+        return [0.0] * len(columns), 1.0
+    sizes = [float(c.norm()) for c in columns]
+    usable = [n for n, s in enumerate(sizes) if math.isfinite(s) and s > 1e-12 * norm]
+    chosen: list[int] = []
+    for n in reversed(usable):  # the newest first
+        trial = torch.stack([columns[m] / sizes[m] for m in [*chosen, n]], 1)
+        if float(torch.linalg.svdvals(trial)[-1]) > 1e-6:
+            chosen.append(n)
+    if not chosen:
+        return [0.0] * len(columns), 1.0
+    matrix = torch.stack([columns[n] / sizes[n] for n in chosen], 1)
+    found = torch.linalg.lstsq(matrix, target[:, None]).solution[:, 0]
+    left = float((matrix @ found - target).norm()) / norm
+    weights = [0.0] * len(columns)
+    for n, w in zip(chosen, found.tolist(), strict=True):
+        weights[n] = w / sizes[n]
+    return weights, left
