@@ -12,7 +12,7 @@ from bugzoo.auditor import books, cuts, graph, slope
 from bugzoo.auditor.functions import Functions
 from bugzoo.auditor.ledger import Ledger
 from bugzoo.auditor.lifetime import Lifetime
-from bugzoo.auditor.program import Program
+from bugzoo.auditor.program import Program, young
 from bugzoo.auditor.seal import Seal
 from bugzoo.auditor.session import Call, Listener, Session, Stop
 from bugzoo.errors import UserError
@@ -35,8 +35,22 @@ def audit(make_run: Callable[[], Any], *, seed: int = 0) -> Audit:
     """
     began = time.perf_counter()
     program = Program(make_run, seed)
-    result = Audit(seed=seed)
-    seen = _observe(program)
+    with young():
+        seen = _observe(program)
+        found = _examined(program, seen, seed)
+    result = Audit(seed=seed, steps=len(seen.steps))
+    result.findings = [x for x in found if isinstance(x, Finding)]
+    result.findings.sort(key=lambda f: ORDER.index(f.channel))
+    result.notes = list(dict.fromkeys(x for x in found if isinstance(x, Note)))
+    result.cost = Cost(
+        program.forwards + seen.functions.forwards, program.backwards + seen.functions.backwards,
+        time.perf_counter() - began,
+    )  # fmt: skip
+    return result
+
+
+def _examined(program: Program, seen: _Observed, seed: int) -> list[Finding | Note]:
+    """All that the oracles have to say, in the order in which they are asked."""
     gen = torch.Generator().manual_seed(seed)
     found: list[Finding | Note] = []
     found += seen.functions.examine(gen)
@@ -46,15 +60,7 @@ def audit(make_run: Callable[[], Any], *, seed: int = 0) -> Audit:
     corrupt = any(isinstance(x, Finding) and x.channel == "side_effect" for x in found)
     found += _slopes(program, seen, corrupt)
     found += books.notes(seen.ledger)
-    result.findings = [x for x in found if isinstance(x, Finding)]
-    result.findings.sort(key=lambda f: ORDER.index(f.channel))
-    result.notes = list(dict.fromkeys(x for x in found if isinstance(x, Note)))
-    result.steps = len(seen.steps)
-    result.cost = Cost(
-        program.forwards + seen.functions.forwards, program.backwards + seen.functions.backwards,
-        time.perf_counter() - began,
-    )  # fmt: skip
-    return result
+    return found
 
 
 class _Observed(Listener):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import random
 from collections.abc import Callable, Iterator
@@ -76,6 +77,20 @@ def _takes_argument(step: Callable[..., Any]) -> bool:
     except (TypeError, ValueError):
         return False
     return any(p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters)
+
+
+@contextmanager
+def young() -> Iterator[None]:
+    """For the block the garbage collector, and a search of its objects, leave out what exists already."""
+    ours = gc.get_freeze_count() == 0
+    if ours:
+        gc.collect(0)
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if ours:
+            gc.unfreeze()
 
 
 @contextmanager
