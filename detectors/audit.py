@@ -30,12 +30,15 @@ def audit(subject: Subject, gen: Generator) -> Verdict:
     def make_run():  # type: ignore[no-untyped-def]
         return subject.start(torch.Generator().manual_seed(seed)).advance
 
+    raised: BaseException | None = None
     try:
         found = bugzoo.audit(make_run, seed=seed)
     except UserError as error:
-        if error.__cause__ is not None:
-            raise error.__cause__ from None
-        return Verdict("abstain", because=str(error))
+        raised = error.__cause__
+        if raised is None:
+            return Verdict("abstain", because=str(error))
+    if raised is not None:
+        raise raised  # the training's own error, outside the handler: without a context
     if found.ok:
         return Verdict("clear", 0.0, f"no defect in {found.steps} steps")
     first = found.findings[0]

@@ -71,6 +71,7 @@ class _Observed(Listener):
         self.functions = Functions()
         self.names: dict[int, str] = {}
         self.steps: list[int] = []
+        self.calls = 0
         self.finished = False
 
     @property
@@ -87,7 +88,9 @@ class _Observed(Listener):
         steps = session.steps
         if not steps:
             return False
-        counts = [steps.count(n) for n in range(len(session.optimizers))] or [len(steps)]
+        counts = [steps.count(n) for n in range(len(session.optimizers))]
+        if session.by_hand or not counts:
+            counts = [len(steps)]
         return len(steps) >= MOST or (
             max(counts) >= STEPS and (min(counts) >= 2 or len(steps) >= 3 * STEPS)
         )
@@ -105,6 +108,27 @@ class _Observed(Listener):
 
 
 def _observe(program: Program) -> _Observed:
+    seen = _watch(program)
+    if not seen.steps and seen.ledger.accounts:
+        program.by_hand = True  # an optimizer may be there and do nothing
+        again = _watch(program)
+        if again.steps or again.ledger.read_by_user:
+            return again
+    if not seen.calls:
+        raise UserError(
+            "the run never calls backward() or autograd.grad(): there is no gradient to examine.\n"
+            "Expected make_run() to return a callable that trains when it is called."
+        )
+    if not seen.steps:
+        raise UserError(
+            f"the run never steps: {seen.calls} backward passes, and no optimizer.step() and no write "
+            "into a parameter after them.\nLet it train for a few steps."
+        )
+    return seen
+
+
+def _watch(program: Program) -> _Observed:
+    """One run under observation, from its first step on."""
     seen = _Observed()
     session = Session(seen.all)
 
@@ -122,17 +146,7 @@ def _observe(program: Program) -> _Observed:
         raise UserError(f"the training raised {type(error).__name__}: {first}") from error
     seen.finish()
     del run
-    seen.steps = list(session.steps)
-    if not session.calls:
-        raise UserError(
-            "the run never calls backward() or autograd.grad(): there is no gradient to examine.\n"
-            "Expected make_run() to return a callable that trains when it is called."
-        )
-    if not session.steps:
-        raise UserError(
-            f"the run never steps: {len(session.calls)} backward passes, and no optimizer.step() and no "
-            "write into a parameter after them.\nLet it train for a few steps."
-        )
+    seen.steps, seen.calls = list(session.steps), len(session.calls)
     return seen
 
 
@@ -145,6 +159,8 @@ def period(steps: list[int]) -> int:
 
 
 def _slopes(program: Program, seen: _Observed, corrupt: bool) -> list[Finding | Note]:
+    if not seen.steps:
+        return []
     if corrupt:
         return [Note("skipped", "the slope of the loss: mend the write in place first")]
     length = period(seen.steps)

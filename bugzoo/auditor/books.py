@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from bugzoo.auditor import graph
-from bugzoo.auditor.ledger import Account, Contribution, Ledger, Weighing
+from bugzoo.auditor.ledger import Account, Contribution, Ledger, Weighing, solve
 from bugzoo.finding import Finding, Note
 
 Views = list[tuple[Account, list[Weighing]]]
@@ -23,13 +23,18 @@ def findings(ledger: Ledger, names: dict[int, str]) -> Iterator[Finding]:
     cut = list(_cut(ledger))
     yield from cut
     yield from _twice(ledger)
+    yield from _not_finite(ledger)
     yield from _again(views)
     yield from _cleared(views)
     yield from _partly(views)
     yield from _uneven(views)
     yield from _other_player(ledger, views)
     yield from _late(ledger)
+    yield from _apart(views)
+    yield from _drift(views)
+    yield from _moved_between(views)
     if not cut:
+        yield from _starved(ledger)
         yield from _stale(ledger, names)
         yield from _nothing_moves(ledger, views)
 
@@ -270,13 +275,115 @@ def _nothing_moves(ledger: Ledger, views: Views) -> Iterator[Finding]:
     given = [a for a in ledger.accounts.values() if a.entries and any(e.norm > 0 for e in a.entries)]
     rates = [g["lr"] for o in ledger.session_optimizers for g in o.param_groups if "lr" in g]
     if given and not any(a.moved for a in given) and (not rates or max(map(float, rates)) > 0):
-        used = any(not w.empty for _, ws in views for w in ws)
-        if len({e.call for a in given for e in a.entries}) >= 3 and (used or not rates):
+        used = any(not w.empty for _, ws in views for w in ws) or ledger.read_by_user
+        if len({e.call for a in given for e in a.entries}) >= 3 and used:
             yield Finding(
                 "trajectory", "gradients arrive and no parameter ever moves", _where(given[0], len(given)),
                 step=1, line=given[0].entries[0].line,
                 cause="the update gives a new tensor to a name instead of writing into the parameter",
             )  # fmt: skip
+
+
+def _not_finite(ledger: Ledger) -> Iterator[Finding]:
+    if ledger.bad:
+        key, (step, words) = min(ledger.bad.items(), key=lambda item: item[1][0])
+        yield Finding(
+            "value", "a step is made along a gradient that is not finite",
+            f"{ledger.accounts[key].name}: {words}", step=step,
+            cause="an overflow, or 0/0 in the backward, and nobody looks before step()",
+        )  # fmt: skip
+
+
+def _starved(ledger: Ledger) -> Iterator[Finding]:
+    """An optimizer that steps and steps, and no loss ever reaches any of its parameters."""
+    for number, owned in ledger.params.items():
+        steps = ledger.all_steps.count(number)
+        if steps < 3 or number < 0 or not owned or any(ledger.got(p) for p in owned):
+            continue
+        if len(ledger.params) < 2 or any(not p.requires_grad for p in owned) or all(
+            id(p) not in ledger.accounts for p in owned
+        ) and not ledger.alive(owned):
+            continue
+        yield Finding(
+            "trajectory", f"{len(owned)} parameters of one optimizer never get a gradient in {steps} steps",
+            ledger.accounts[id(owned[0])].name if id(owned[0]) in ledger.accounts else graph.shape(owned[0]),
+            0.0, None, step=1,
+            cause="their loss is cut off from them: what they made was detached, or made under no_grad",
+        )  # fmt: skip
+
+
+def _apart(views: Views) -> Iterator[Finding]:
+    """One backward reaches a parameter through two aliases, and one of the two gradients is lost."""
+    for a, weighings in views:
+        hits = []
+        for w in weighings:
+            if w.empty or w.residual > 1e-3:
+                continue
+            calls = Counter(e.call for e, _ in w.new)
+            lost = [e for e, x in w.new if calls[e.call] > 1 and abs(x) < 1e-6 and e.norm > 0]
+            used = {e.call for e, x in w.new if abs(x) > 1e-6}
+            hits += [(w, e) for e in lost if e.call in used]
+        if len(hits) >= 2:
+            w, e = hits[0]
+            yield Finding(
+                "trajectory", "a shared parameter gets two gradients in one backward, and one is lost", a.name,
+                1.0, 2.0, step=w.step, line=e.line,
+                cause="each use assigns its gradient where it should add it",
+            )  # fmt: skip
+            return
+
+
+def _drift(views: Views) -> Iterator[Finding]:
+    """Two parameters start equal and share gradients, and yet they part."""
+    twins: dict[tuple[object, ...], list[Account]] = {}
+    for a, weighings in views:
+        if weighings and a.first is not None and a.p.numel() > 1 and bool((a.first != 0).any()):
+            twins.setdefault((tuple(a.p.shape), tuple(a.first.tolist())), []).append(a)
+    seen = dict((id(a), w) for a, w in views)
+    for same in twins.values():
+        for a, b in zip(same, same[1:], strict=False):
+            for w, v in zip(seen[id(a)], seen[id(b)], strict=False):
+                if w.optimizer == v.optimizer or not w.new or not v.new or w.empty or v.empty:
+                    continue
+                if mixes(w, v) and mixes(v, w) and w.target is not None and v.target is not None:
+                    gap = float((w.target - v.target).norm() / (w.target.norm() + v.target.norm()))
+                    if gap > 1e-6:
+                        yield Finding(
+                            "trajectory", "two replicas share their gradients, and step along different ones",
+                            f"{a.name}, {b.name}", float(w.target.norm()), float(v.target.norm()), gap,
+                            step=w.step, line=w.new[-1][0].line,
+                            cause="one of them is clipped, scaled or averaged and the other is not",
+                        )  # fmt: skip
+                        return
+
+
+def mixes(w: Weighing, v: Weighing) -> bool:
+    """What the step `w` sees is made of its own contributions and of those of `v`'s parameter."""
+    if w.target is None or w.residual < 1e-3:
+        return False
+    own = [e.sketch for e, _ in w.new]
+    weights, left = solve([*own, *(e.sketch for e, _ in v.new)], w.target)
+    return left < 1e-6 and any(abs(x) > 1e-6 for x in weights[len(own) :])
+
+
+def _moved_between(views: Views) -> Iterator[Finding]:
+    """The micro-batches of one step are computed at different parameters."""
+    for a, weighings in views:
+        hits = []
+        for w in weighings:
+            if w.empty or w.residual > 1e-3 or a.p.numel() < 2:
+                continue
+            used = [e for e, x in w.new if abs(x) > 1e-6]
+            if len(used) >= 3 and len({e.signature for e in used}) == 1 and len({e.version for e in used}) == len(used):
+                hits.append((w, used))
+        if len(hits) >= 2:
+            w, used = hits[0]
+            yield Finding(
+                "trajectory", f"parameters are written between the {len(used)} backward passes of one step",
+                a.name, step=w.step, line=used[0].line,
+                cause="what belongs to the step (decay, clamp, update) is done for every micro-batch",
+            )  # fmt: skip
+            return
 
 
 def _where(a: Account, count: int) -> str:

@@ -62,6 +62,7 @@ class Weighing:
     residual: float
     empty: bool  # .grad is None or exactly zero
     fresh: int  # how many of the entries, from the end, no step had seen before
+    target: Tensor | None = None  # the gradient, projected
 
     @property
     def new(self) -> list[tuple[Contribution, float]]:
@@ -86,9 +87,27 @@ class Ledger(Listener):
         self.late: dict[int, str] = {}  # .grad changed after its step, and cleared
         self._suspects: dict[int, str] = {}
         self.params: dict[int, list[Tensor]] = {}  # of each optimizer
+        self._owners: dict[int, Tensor] = {}
+        self._owned_by = -1
         self.all_steps: list[int] = []
         self.session_optimizers: list[Any] = []
+        self.read_by_user = False  # gradients are looked at, whatever for
+        self.bad: dict[int, tuple[int, str]] = {}  # steps along a gradient that is not finite
         self.closures: set[int] = set()  # optimizers that call the loss themselves
+
+    def owner(self, p: Tensor) -> Tensor:
+        """The parameter whose memory a leaf shares: a detached alias stands for it."""
+        if not self._owners or self._owned_by != len(self.session.optimizers):
+            self._owned_by = len(self.session.optimizers)
+            self._owners = {
+                q.data_ptr(): q
+                for o in self.session.optimizers for group in o.param_groups for q in group["params"]
+                if q.layout == torch.strided and q.numel()
+            }  # fmt: skip
+        if p.layout != torch.strided or not p.numel():
+            return p
+        q = self._owners.get(p.data_ptr(), p)
+        return q if q.shape == p.shape else p
 
     def account(self, p: Tensor) -> Account:
         if id(p) not in self.accounts:
@@ -97,7 +116,7 @@ class Ledger(Listener):
 
     def before_backward(self, call: Call) -> None:
         for p, _ in call.leaves:
-            self.account(p)
+            self.account(self.owner(p))
         if call.inside_step:
             self.closures.add(self._number(self.session.stepping))
         if call.own:
@@ -116,9 +135,10 @@ class Ledger(Listener):
         if not call.accumulate:
             return
         for key, g in call.got.items():
-            p = leaves[key]
+            p = self.owner(leaves[key])
             norm = float(g.double().norm()) if g.numel() else 0.0
             if key in self.session.reads:
+                self.read_by_user = True
                 for e in self.account(p).entries:
                     e.read = e.read or not e.spent
             self.account(p).entries.append(
@@ -182,13 +202,18 @@ class Ledger(Listener):
         weights, residual = [0.0] * len(entries), 0.0
         if g is not None and not empty:
             a.at_step = sketch(g)
+            if not bool(a.at_step.isfinite().all()):
+                dense = g.to_dense() if g.layout != torch.strided else g
+                count = int((~dense.isfinite()).sum())
+                self.bad.setdefault(id(p), (step, f"{count} of {g.numel()} elements"))
             weights, residual = explain([e.sketch for e in entries], fresh, a.at_step, p)
             for e, w in zip(entries, weights, strict=True):
                 if abs(w) > 1e-6 and residual < 1e-3:
                     e.spent.append(step)
                     e.by.append(optimizer)
         self.weighings.setdefault(id(p), []).append(
-            Weighing(step, optimizer, tuple(entries), tuple(weights), residual, empty, fresh)
+            Weighing(step, optimizer, tuple(entries), tuple(weights), residual, empty, fresh,
+                     None if empty else a.at_step)
         )
 
     def after_step(self, optimizer: Any) -> None:
@@ -200,6 +225,11 @@ class Ledger(Listener):
     def write_hook(self, line: str, words: str) -> None:
         self.writes.append((line, words))
 
+    @staticmethod
+    def alive(owned: list[Tensor]) -> bool:
+        """Not every one of them is all zeros: they are no placeholders."""
+        return any(bool((p != 0).any()) for p in owned)
+
     def got(self, p: Tensor) -> bool:
         """Was `p` ever given a gradient?"""
         return id(p) in self.accounts and bool(self.accounts[id(p)].entries)
@@ -207,6 +237,7 @@ class Ledger(Listener):
     def close(self) -> None:
         """The run is over: what was changed after its step and then cleared or left is on record."""
         self.all_steps = list(self.session.steps)
+        self.read_by_user = self.read_by_user or bool(self.session.reads)
         self.session_optimizers = list(self.session.optimizers)
         self._look_for_late_changes()
         for key, words in self._suspects.items():

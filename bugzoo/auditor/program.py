@@ -27,6 +27,7 @@ class Program:
                 "data and optimizer afresh and returns a callable that trains."
             )
         self.make_run, self.seed = make_run, seed
+        self.by_hand = False  # its steps are writes into parameters
         self.builds = self.forwards = self.backwards = 0
 
     def play(self, session: Session, done: Callable[[Session], bool], wide: bool = False) -> Any:
@@ -36,6 +37,7 @@ class Program:
         """
         self.builds += 1
         run = None
+        session.by_hand = self.by_hand
         with seeded(self.seed, wide), session:
             try:
                 run = self._build(session)

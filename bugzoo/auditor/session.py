@@ -86,6 +86,8 @@ class Session:
         self.calls: list[Call] = []
         self.backwards = 0
         self.engine_depth = 0
+        self.open: list[Call] = []  # backward passes under way, the user's own first
+        self.by_hand = False  # writes into parameters are steps
         self.reads: set[int] = set()  # ids of parameters whose .grad the user's code has read
         self.muted = False  # hooks of the user's on gradients have no effect
         self.modified = False  # a hook of the user's replaced a gradient, as hooks may
@@ -187,13 +189,18 @@ class Session:
                     return answer
             for listener in self.listeners:
                 listener.before_backward(call)
-            handles = [n.register_prehook(_collector(call, p)) for p, n in call.leaves]
+            outer = self.open[0] if self.open and accumulate else call
+            handles = [n.register_prehook(_collector(outer, p)) for p, n in call.leaves]
+            if outer is not call:
+                outer.leaves += [pair for pair in call.leaves if pair[0] is not None]
+            self.open.append(call)
             self.engine_depth += 1
             self.backwards += call.own
             try:
                 result = engine(*arguments, **kwargs)
             finally:
                 self.engine_depth -= 1
+                self.open.pop()
                 for handle in handles:
                     handle.remove()
             call.results = tuple(result) if not accumulate and result is not None else ()
@@ -284,7 +291,7 @@ class Session:
                 self.places.add(place(p))
 
     def _written(self, targets: list[Tensor]) -> None:
-        if self.optimizers or self.pending or not self.known:
+        if self.pending or not self.known or not (self.by_hand or not self.optimizers):
             return
         if any(id(t) in self.known or place(t) in self.places for t in targets):
             self.pending = True

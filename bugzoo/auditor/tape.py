@@ -41,7 +41,8 @@ class Loss:
     got: dict[int, Tensor]
     about: frozenset[int] | None  # parameters asked for by name; None for all
     counted: bool
-    grads: list[Tensor | None] = field(default_factory=list)
+    grads: list[Tensor | None] = field(default_factory=list)  # .grad afterwards, of its leaves
+    held: dict[int, Tensor] = field(default_factory=dict)  # and of all known parameters
     results: tuple[Tensor | None, ...] = ()
     rng: Tensor | None = None
     dtype: torch.dtype = torch.float64
@@ -193,7 +194,8 @@ class Player:
         return self._stop(perform(func, args, kwargs), args)
 
     def applied(self, cls: Any, args: tuple[Any, ...], run: Callable[[], Any]) -> Any:
-        self._maybe_inject(args)
+        if self.state == 1 and torch.is_grad_enabled() and self._ready():
+            self._inject()  # what parameters a Function uses inside is not to be seen
         result = run()
         if self.state != 2 or not (cls in self.stops or not torch.is_grad_enabled()):
             return result
@@ -325,6 +327,8 @@ class Player:
             torch.default_generator.set_state(loss.rng)
         for (p, _), g in zip(call.leaves, loss.grads, strict=False):
             p.grad = None if g is None else g.clone()
+        for n, g in loss.held.items():
+            self.params[n].grad = g.clone()
         return True, tuple(None if d is None else d.clone() for d in loss.results) or None
 
     def ran(self, call: Call) -> None:
@@ -342,6 +346,7 @@ class Player:
             call.line, _dot(call.outputs, call.cotangents),
             tuple(None if b is None else b.detach().clone() for b in call.cotangents), got, about, counted,
             [None if p.grad is None else p.grad.detach().clone() for p, _ in call.leaves],
+            {n: p.grad.detach().clone() for n, p in enumerate(self.params) if p.grad is not None},
             tuple(None if d is None else d.detach().clone() for d in call.results),
             torch.get_rng_state(), floats[0].dtype if floats else torch.float64,
         )  # fmt: skip
