@@ -136,7 +136,7 @@ class Ledger(Listener):
             return
         for key, g in call.got.items():
             p = self.owner(leaves[key])
-            norm = float(g.double().norm()) if g.numel() else 0.0
+            norm = float(g.abs().double().norm()) if g.numel() else 0.0
             if key in self.session.reads:
                 self.read_by_user = True
                 for e in self.account(p).entries:

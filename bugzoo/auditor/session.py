@@ -183,6 +183,11 @@ class Session:
                 leaves=graph.leaves(nodes), inside_step=self.stepping is not None,
             )  # fmt: skip
             self.calls.append(call)
+            if self.by_hand and call.own and self.known and call.leaves and not any(
+                id(p) in self.known for p, _ in call.leaves
+            ):  # fmt: skip
+                self.stepped(None)  # other parameters under the same names
+                call.after = len(self.steps)
             if self.interceptor is not None and call.own:
                 answered, answer = self.interceptor.backward(call)
                 if answered:
@@ -220,13 +225,17 @@ class Session:
             return result
 
     def _apply(self, cls: Any, below: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if cls.__module__.partition(".")[0] == "torch" or self.engine_depth or self.stepping:
+        if self.engine_depth or self.stepping:
             return below(*args, **kwargs)
 
         def run() -> Any:
             with self.silence():
                 return below(*args, **kwargs)
 
+        if cls.__module__.partition(".")[0] == "torch":
+            if self.interceptor is not None and not self.quiet:
+                self.interceptor.opaque()
+            return run()
         for listener in self.listeners:
             applied = getattr(listener, "applied", None)
             if applied is not None and not self.quiet:

@@ -194,12 +194,16 @@ class Player:
         return self._stop(perform(func, args, kwargs), args)
 
     def applied(self, cls: Any, args: tuple[Any, ...], run: Callable[[], Any]) -> Any:
-        if self.state == 1 and torch.is_grad_enabled() and self._ready():
-            self._inject()  # what parameters a Function uses inside is not to be seen
+        self.opaque()
         result = run()
         if self.state != 2 or not (cls in self.stops or not torch.is_grad_enabled()):
             return result
         return self._stop(result, args, always=True)
+
+    def opaque(self) -> None:
+        """A Function is about to run: what parameters it uses inside is not to be seen."""
+        if self.state == 1 and torch.is_grad_enabled() and self._ready():
+            self._inject()
 
     def _event(self, kind: str, make: Callable[[], Any]) -> Any:
         """Record what `make` gives, or return what was recorded in this place."""
