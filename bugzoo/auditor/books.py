@@ -161,7 +161,7 @@ def _windows(views: Views) -> Iterator[tuple[Account, Weighing, list[tuple[Contr
             alike = [
                 (e, x) for e, x in w.new if e.signature == last.signature and e.version == last.version
             ]
-            if len(alike) >= 2:
+            if len(alike) >= 2 and all(_independent(e, last) for e, _ in alike[:-1]):
                 yield a, w, alike
 
 
@@ -223,7 +223,7 @@ def _other_player(ledger: Ledger, views: Views) -> Iterator[Finding]:
                 o for b in ledger.accounts.values() for e in b.entries if e.call == first.call
                 for o in e.by if o in others
             }  # fmt: skip
-            if spent and first.signature != last.signature:
+            if spent and first.signature != last.signature and _independent(first, last):
                 hits.append((w, first))
         if len(hits) >= 2:
             w, e = hits[0]
@@ -234,6 +234,12 @@ def _other_player(ledger: Ledger, views: Views) -> Iterator[Finding]:
                 "the gradients before this loss's own backward()",
             )  # fmt: skip
             return
+
+
+def _independent(a: Contribution, b: Contribution) -> bool:
+    """Neither is a multiple of the other: their weights can be told apart."""
+    size = float(a.sketch.norm() * b.sketch.norm())
+    return size > 0 and abs(float(a.sketch @ b.sketch)) < 0.999 * size
 
 
 def _late(ledger: Ledger) -> Iterator[Finding]:

@@ -169,7 +169,7 @@ class Ledger(Listener):
             if a.at_step is None:
                 continue
             g = a.p.grad
-            if g is not None and not bool((g == 0).all()):
+            if g is not None and not _empty(g):
                 now = sketch(g)
                 if float((now - a.at_step).norm()) > 1e-9 * float(a.at_step.norm()) + 1e-300:
                     self._suspects[key] = (
@@ -198,7 +198,7 @@ class Ledger(Listener):
         entries = a.entries[-RECENT:]
         fresh = len(a.entries) - a.weighed
         a.weighed = len(a.entries)
-        empty = g is None or (g.layout == torch.strided and not bool((g != 0).any()))
+        empty = g is None or _empty(g)
         weights, residual = [0.0] * len(entries), 0.0
         if g is not None and not empty:
             a.at_step = sketch(g)
@@ -290,27 +290,33 @@ def _dealt(n: int) -> tuple[Tensor, Tensor]:
     return _DEALT[n]
 
 
+def _empty(g: Tensor) -> bool:
+    values = g.coalesce().values() if g.layout == torch.sparse_coo else g
+    return not bool((values != 0).any())
+
+
 def explain(
     columns: list[Tensor], fresh: int, target: Tensor, p: Tensor
 ) -> tuple[list[float], float]:
     """Weights of the columns that make the target, and the share of it that is left over.
 
     The plain stories are tried first: what came since the last step, or the end of it, or all there
-    is, up to one common factor. Least squares come last, and only where there are numbers enough.
+    is; then the same up to one common factor. Least squares come last, and only where there are numbers enough.
     """
     narrow = p.grad.dtype if p.grad is not None else p.dtype
     close = torch.finfo(narrow).eps ** 0.55 if narrow.is_floating_point else 1e-6
     count = len(columns)
     first = count - min(fresh, count)
-    for start in [*range(first, count), *range(first - 1, -1, -1)]:
-        total = torch.stack(columns[start:]).sum(0)
-        size = float(total @ total)
-        if size == 0.0 or not math.isfinite(size):
-            continue
-        scale = 1.0 if p.numel() == 1 else float(target @ total) / size
-        left = float((target - scale * total).norm()) / float(target.norm())
-        if left < close and scale > 0:
-            return [0.0] * start + [scale] * (count - start), left
+    for free in (False, True):
+        for start in [*range(first, count), *range(first - 1, -1, -1)]:
+            total = torch.stack(columns[start:]).sum(0)
+            size = float(total @ total)
+            if size == 0.0 or not math.isfinite(size) or (free and p.numel() == 1):
+                continue
+            scale = float(target @ total) / size if free else 1.0
+            left = float((target - scale * total).norm()) / float(target.norm())
+            if left < close and scale > 0:
+                return [0.0] * start + [scale] * (count - start), left
     if min(p.numel(), WIDTH) < 2 * count or not count:
         return [0.0] * count, 1.0
     return solve(columns, target)

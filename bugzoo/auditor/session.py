@@ -81,6 +81,7 @@ class Session:
         self.quiet = 0  # inside the engine, a step, a Function, or ourselves
         self.inside = 0  # inside an operation: the mode is off there
         self.stepping: Any = None
+        self.step_depth = 0
         self.optimizers: list[Optimizer] = []
         self.steps: list[int] = []  # which optimizer, in order
         self.calls: list[Call] = []
@@ -245,6 +246,9 @@ class Session:
         return run()
 
     def _step_starts(self, optimizer: Any) -> None:
+        self.step_depth += 1
+        if self.step_depth > 1:
+            return  # a step that calls the step it inherits
         if all(o is not optimizer for o in self.optimizers):
             self.optimizers.append(optimizer)
         with self.silence():
@@ -256,6 +260,9 @@ class Session:
         self.quiet += 1
 
     def _step_ends(self, optimizer: Any) -> None:
+        self.step_depth -= 1
+        if self.step_depth:
+            return
         self.stepping = None
         try:
             self.stepped(optimizer)
@@ -427,8 +434,7 @@ def same(a: Tensor, b: Tensor) -> bool:
     """Bit by bit, NaN equal to NaN."""
     if a.shape != b.shape:
         return False
-    if a.layout != torch.strided:
-        a, b = a.to_dense(), b.to_dense()
+    a, b = (t.to_dense() if t.layout != torch.strided else t for t in (a, b))
     return bool(torch.equal(a, b)) or bool(
         ((a == b) | ((a != a) & (b != b))).all()
     )

@@ -238,7 +238,7 @@ class Player:
             for t, live in zip(taped, found, strict=True):
                 copy = t.clone()
                 if place(live) in sources or place(live) in self.places:
-                    self.aliases[place(copy)] = self.aliases.get(place(live), live.detach())
+                    self.aliases[place(copy)] = self.aliases.get(place(live), live)
                     self.kept.append(copy)
                 copies.append(copy)
             return _mapped(result, copies)
