@@ -43,4 +43,6 @@ def audit(subject: Subject, gen: Generator) -> Verdict:
         return Verdict("clear", 0.0, f"no defect in {found.steps} steps")
     first = found.findings[0]
     numbers = f": {first.yours:.6g}, true {first.true:.6g}" if first.yours and first.true else ""
-    return Verdict("alarm", float(len(found.findings)), f"{first.channel}: {first.what}{numbers}", first.where)
+    return Verdict(
+        "alarm", float(len(found.findings)), f"{first.channel}: {first.what}{numbers}", first.where
+    )

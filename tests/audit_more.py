@@ -4,14 +4,12 @@ import copy
 import math
 
 import torch
+from audit_right import batch, classify, loop, net, right
+from audit_wrong import WRONG, stepper, with_function, wrong
 from torch import nn
 from torch.autograd import Function
 from torch.nn import functional as F
 from torch.nn.utils import prune
-
-from audit_right import batch, classify, loop, net, right
-from audit_wrong import WRONG, stepper, with_function, wrong
-
 
 # -- right
 
@@ -61,7 +59,9 @@ def distillation():
         with torch.no_grad():
             aim = (teacher(x) / 2).softmax(-1)
         out = m(x)
-        return F.kl_div((out / 2).log_softmax(-1), aim, reduction="batchmean") * 4 + F.cross_entropy(out, y)
+        return F.kl_div(
+            (out / 2).log_softmax(-1), aim, reduction="batchmean"
+        ) * 4 + F.cross_entropy(out, y)
 
     return loop(student, loss)
 
@@ -617,7 +617,9 @@ def critic_never_zeroed():
     og, od = torch.optim.SGD(g.parameters(), 1e-3), torch.optim.SGD(d.parameters(), 1e-3)
 
     def step():
-        (F.softplus(d(g(torch.randn(16, 4)).detach())) + F.softplus(-d(torch.randn(16, 6)))).mean().backward()
+        (
+            F.softplus(d(g(torch.randn(16, 4)).detach())) + F.softplus(-d(torch.randn(16, 6)))
+        ).mean().backward()
         od.step()
         og.zero_grad()
         F.softplus(-d(g(torch.randn(16, 4)))).mean().backward()
@@ -650,7 +652,9 @@ def optimizer_zeroes_in_a_wrapper():
             return super().step(closure)
 
     model = net(6, 8, 3)
-    return stepper(model, lambda m, o: (classify(m).backward(), o.step()), Wrapped(model.parameters(), 0.1))
+    return stepper(
+        model, lambda m, o: (classify(m).backward(), o.step()), Wrapped(model.parameters(), 0.1)
+    )
 
 
 @wrong("item(), float() or tolist()")

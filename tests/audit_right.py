@@ -104,7 +104,9 @@ class Round(Function):
 @right
 def straight_through_function():
     model = net(6, 8, 3)
-    return loop(model, lambda m: F.cross_entropy(m[2](Round.apply(m[1](m[0](batch()[0])))), batch()[1]))
+    return loop(
+        model, lambda m: F.cross_entropy(m[2](Round.apply(m[1](m[0](batch()[0])))), batch()[1])
+    )
 
 
 @right
@@ -355,7 +357,9 @@ def vector_quantisation():
         q = m["book"](torch.cdist(z, m["book"].weight).argmin(1))
         straight = z + (q - z).detach()
         return (
-            F.mse_loss(m["d"](straight), x) + F.mse_loss(q, z.detach()) + 0.25 * F.mse_loss(z, q.detach())
+            F.mse_loss(m["d"](straight), x)
+            + F.mse_loss(q, z.detach())
+            + 0.25 * F.mse_loss(z, q.detach())
         )
 
     return loop(model, loss, torch.optim.Adam(model.parameters(), 1e-2))
@@ -422,7 +426,9 @@ def quasi_newton_with_a_closure():
 
 @right
 def checkpoint_without_reentry():
-    model = nn.Sequential(nn.Linear(6, 8), nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.3), nn.Tanh()), nn.Linear(8, 3))
+    model = nn.Sequential(
+        nn.Linear(6, 8), nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.3), nn.Tanh()), nn.Linear(8, 3)
+    )
 
     def loss(m):
         x, y = batch()
@@ -433,7 +439,9 @@ def checkpoint_without_reentry():
 
 @right
 def checkpoint_with_reentry():
-    model = nn.Sequential(nn.Linear(6, 8), nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.3), nn.Tanh()), nn.Linear(8, 3))
+    model = nn.Sequential(
+        nn.Linear(6, 8), nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.3), nn.Tanh()), nn.Linear(8, 3)
+    )
 
     def loss(m):
         x, y = batch()
@@ -454,7 +462,11 @@ def policy_gradient_with_a_baseline():
         reward = (action == y).float()
         value = critic(x).squeeze(-1)
         gain = reward - value.detach()
-        loss = -(policy.log_prob(action) * gain).mean() + F.mse_loss(value, reward) - 0.01 * policy.entropy().mean()
+        loss = (
+            -(policy.log_prob(action) * gain).mean()
+            + F.mse_loss(value, reward)
+            - 0.01 * policy.entropy().mean()
+        )
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(actor.parameters(), 0.5)
@@ -534,7 +546,11 @@ def truncated_through_time():
 
 @right
 def lstm_and_padding():
-    table, rnn, head = nn.Embedding(10, 6, padding_idx=0), nn.LSTM(6, 8, batch_first=True), nn.Linear(8, 3)
+    table, rnn, head = (
+        nn.Embedding(10, 6, padding_idx=0),
+        nn.LSTM(6, 8, batch_first=True),
+        nn.Linear(8, 3),
+    )
     model = nn.ModuleList([table, rnn, head])
 
     def loss(m):
@@ -604,7 +620,9 @@ def convolutions():
         x = torch.randn(8, 1, 8, 8)
         return F.cross_entropy(m(x), x.flatten(1)[:, :3].argmax(1))
 
-    return loop(model, loss, torch.optim.SGD(model.parameters(), 0.05, momentum=0.9, weight_decay=1e-3))
+    return loop(
+        model, loss, torch.optim.SGD(model.parameters(), 0.05, momentum=0.9, weight_decay=1e-3)
+    )
 
 
 @right
@@ -618,7 +636,9 @@ def spectral_norms_old_and_new():
 
 @right
 def weight_norm():
-    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 8)), nn.Tanh(), nn.Linear(8, 3))
+    model = nn.Sequential(
+        nn.utils.parametrizations.weight_norm(nn.Linear(6, 8)), nn.Tanh(), nn.Linear(8, 3)
+    )
     return loop(model, classify)
 
 
@@ -661,7 +681,11 @@ def tied_embedding():
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
-            self.table, self.mix, self.out = nn.Embedding(12, 8), nn.Linear(8, 8), nn.Linear(8, 12, bias=False)
+            self.table, self.mix, self.out = (
+                nn.Embedding(12, 8),
+                nn.Linear(8, 8),
+                nn.Linear(8, 12, bias=False),
+            )
             self.out.weight = self.table.weight
 
         def forward(self, i):
@@ -799,7 +823,9 @@ def functional_descent():
         x, y = batch()
         out = torch.func.functional_call(model, dict(zip(names, params, strict=True)), x)
         grads = torch.autograd.grad(F.cross_entropy(out, y), params)
-        params = [(p - 0.1 * g).detach().requires_grad_() for p, g in zip(params, grads, strict=True)]
+        params = [
+            (p - 0.1 * g).detach().requires_grad_() for p, g in zip(params, grads, strict=True)
+        ]
 
     return step
 
@@ -947,7 +973,10 @@ def contrastive_temperature():
 
     def loss(m):
         x, _ = batch()
-        a, b = F.normalize(m["a"](x), dim=1), F.normalize(m["b"](x + 0.1 * torch.randn_like(x)), dim=1)
+        a, b = (
+            F.normalize(m["a"](x), dim=1),
+            F.normalize(m["b"](x + 0.1 * torch.randn_like(x)), dim=1),
+        )
         logits = m.t.exp() * a @ b.T
         y = torch.arange(16)
         return (F.cross_entropy(logits, y) + F.cross_entropy(logits.T, y)) / 2
@@ -1066,7 +1095,11 @@ def attention_block():
         x = torch.randn(4, 5, 8)
         return F.cross_entropy(m[1](m[0](x)[:, 0]), x[:, 0, :3].argmax(1))
 
-    return loop(nn.ModuleList([model, head]), loss, torch.optim.Adam([*model.parameters(), *head.parameters()], 1e-3))
+    return loop(
+        nn.ModuleList([model, head]),
+        loss,
+        torch.optim.Adam([*model.parameters(), *head.parameters()], 1e-3),
+    )
 
 
 @right
@@ -1092,7 +1125,10 @@ def mixture_of_experts():
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
-            self.gate, self.experts = nn.Linear(6, 4), nn.ModuleList([net(6, 8, 3) for _ in range(4)])
+            self.gate, self.experts = (
+                nn.Linear(6, 4),
+                nn.ModuleList([net(6, 8, 3) for _ in range(4)]),
+            )
 
         def forward(self, x):
             p, i = self.gate(x).softmax(-1).topk(2, -1)
@@ -1175,9 +1211,20 @@ def complex_spectrum():
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
-            self.filter, self.head = nn.Parameter(torch.randn(4, dtype=torch.cfloat)), nn.Linear(6, 3)
+            self.filter, self.head = (
+                nn.Parameter(torch.randn(4, dtype=torch.cfloat)),
+                nn.Linear(6, 3),
+            )
 
         def forward(self, x):
-            return self.head(torch.fft.irfft(torch.fft.rfft(x) * self.filter.to(torch.complex128 if x.dtype == torch.float64 else torch.cfloat), n=6))
+            return self.head(
+                torch.fft.irfft(
+                    torch.fft.rfft(x)
+                    * self.filter.to(
+                        torch.complex128 if x.dtype == torch.float64 else torch.cfloat
+                    ),
+                    n=6,
+                )
+            )
 
     return loop(Model(), classify)

@@ -4,11 +4,10 @@ None of them comes from the catalog; most are bugs that were reported somewhere.
 """
 
 import torch
+from audit_right import Round, batch, classify, loop, net
 from torch import nn
 from torch.autograd import Function
 from torch.nn import functional as F
-
-from audit_right import Round, batch, classify, loop, net
 
 WRONG = {}
 
@@ -133,7 +132,9 @@ def head_replaced_after_the_optimizer():
 @wrong("in no optimizer")
 def optimizer_of_another_model():
     optimizer = torch.optim.Adam(net(6, 8, 3).parameters())
-    return stepper(net(6, 8, 3), lambda m, o: (o.zero_grad(), classify(m).backward(), o.step()), optimizer)
+    return stepper(
+        net(6, 8, 3), lambda m, o: (o.zero_grad(), classify(m).backward(), o.step()), optimizer
+    )
 
 
 @wrong("no parameter ever moves")
@@ -406,7 +407,11 @@ class TanhPacked(Tanh):
     @staticmethod
     def backward(ctx, g):
         _, y = ctx.saved_tensors
-        flat = g.as_strided((g.numel(),), (1,)) if g.is_contiguous() else g.as_strided(g.shape, (g.shape[1], 1)).reshape(-1)
+        flat = (
+            g.as_strided((g.numel(),), (1,))
+            if g.is_contiguous()
+            else g.as_strided(g.shape, (g.shape[1], 1)).reshape(-1)
+        )
         return flat.reshape(y.shape) * (1 - y * y)
 
 

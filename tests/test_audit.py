@@ -2,18 +2,18 @@
 
 import random
 
+import audit_more  # noqa: F401  adds to both sets
 import numpy as np
 import pytest
 import torch
+from audit_right import RIGHT, batch, classify, loop, net
+from audit_wrong import WRONG, stepper
 from click.testing import CliRunner
 from torch import nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
-import audit_more  # noqa: F401  adds to both sets
 import bugzoo
-from audit_right import RIGHT, batch, classify, loop, net
-from audit_wrong import WRONG, stepper
 from bugzoo.auditor.audit import period
 from bugzoo.auditor.ledger import explain, sketch, solve
 from bugzoo.cli import cli

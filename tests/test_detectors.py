@@ -209,6 +209,7 @@ def texts(wrong):
 
 EXAMPLES = {
     "adjoint_dot_test": cubes(),
+    "audit": loops(NeverZeroed),
     "anomaly_mode": cubes(ZeroOverZero),
     "gradcheck": cubes(),
     "gradcheck_fast": cubes(),

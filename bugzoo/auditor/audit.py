@@ -164,11 +164,15 @@ def _slopes(program: Program, seen: _Observed, corrupt: bool) -> list[Finding | 
     if corrupt:
         return [Note("skipped", "the slope of the loss: mend the write in place first")]
     length = period(seen.steps)
-    slopes = slope.Slopes(
-        program, length, length, seen.functions.surrogates | seen.functions.wrong
-    )
+    stops = seen.functions.surrogates | seen.functions.wrong
+    # The first iteration will do where optimizers know the parameters; else one must have been seen.
+    starts = (length,) if program.by_hand or -1 in seen.steps else (0, length)
     try:
-        if not slopes.record():
+        for start in starts:
+            slopes = slope.Slopes(program, start, length, stops)
+            if slopes.record():
+                break
+        else:
             return [Note("skipped", f"the slope of the loss: {slopes.why}")]
         found = list(slope.examine(slopes))
         if not any(isinstance(x, Finding) for x in found):

@@ -75,9 +75,9 @@ def _cut(ledger: Ledger) -> Iterator[Finding]:
 
 
 def _twice(ledger: Ledger) -> Iterator[Finding]:
-    used = {
-        e.call for a in ledger.accounts.values() for e in a.entries if e.spent
-    } | {c for c, _ in ledger.repeated if not any(ledger.weighings.values())}
+    used = {e.call for a in ledger.accounts.values() for e in a.entries if e.spent} | {
+        c for c, _ in ledger.repeated if not any(ledger.weighings.values())
+    }
     found = [(c, line) for c, line in ledger.repeated if c in used]
     if len(found) >= 2:
         yield Finding(
@@ -96,7 +96,9 @@ def _again(views: Views) -> Iterator[Finding]:
                 continue
             new = [x for e, x in w.new if abs(x) > 1e-6]
             for e, x in w.old:
-                before = [s for s, o in zip(e.spent, e.by, strict=True) if o == w.optimizer and s < w.step]
+                before = [
+                    s for s, o in zip(e.spent, e.by, strict=True) if o == w.optimizer and s < w.step
+                ]
                 if not before or abs(x) < 1e-6:
                     continue
                 if new and abs(x - new[-1]) < 1e-3 * abs(new[-1]):
@@ -159,7 +161,9 @@ def _windows(views: Views) -> Iterator[tuple[Account, Weighing, list[tuple[Contr
                 continue
             last = w.new[-1][0]
             alike = [
-                (e, x) for e, x in w.new if e.signature == last.signature and e.version == last.version
+                (e, x)
+                for e, x in w.new
+                if e.signature == last.signature and e.version == last.version
             ]
             if len(alike) >= 2 and all(_independent(e, last) for e, _ in alike[:-1]):
                 yield a, w, alike
@@ -190,7 +194,9 @@ def _uneven(views: Views) -> Iterator[Finding]:
     rows = []
     for a, w, alike in _windows(views):
         weights = [x for _, x in alike]
-        if min(weights) <= 1e-12 or not all(x <= y * (1 + 1e-6) for x, y in zip(weights, weights[1:], strict=False)):
+        if min(weights) <= 1e-12 or not all(
+            x <= y * (1 + 1e-6) for x, y in zip(weights, weights[1:], strict=False)
+        ):
             continue
         if weights[0] < 0.99 * weights[-1]:
             rows.append((a, w, alike))
@@ -198,8 +204,8 @@ def _uneven(views: Views) -> Iterator[Finding]:
         return
     a, w, alike = min(rows, key=lambda r: r[1].step)
     yield Finding(
-        "trajectory", f"the {len(alike)} micro-batches of one step weigh unequally", _where(a, len({id(r[0]) for r in rows})),
-        alike[0][1], alike[-1][1], step=w.step, line=alike[0][0].line,
+        "trajectory", f"the {len(alike)} micro-batches of one step weigh unequally",
+        _where(a, len({id(r[0]) for r in rows})), alike[0][1], alike[-1][1], step=w.step, line=alike[0][0].line,
         cause="the sum is unscaled or clipped after each backward, so the first ones are scaled again "
         "and again; yours is the weight of the first, true that of the last",
     )  # fmt: skip
@@ -278,7 +284,9 @@ def _stale(ledger: Ledger, names: dict[int, str]) -> Iterator[Finding]:
 
 def _nothing_moves(ledger: Ledger, views: Views) -> Iterator[Finding]:
     """Gradients arrive, step after step, and no parameter changes at all."""
-    given = [a for a in ledger.accounts.values() if a.entries and any(e.norm > 0 for e in a.entries)]
+    given = [
+        a for a in ledger.accounts.values() if a.entries and any(e.norm > 0 for e in a.entries)
+    ]
     rates = [g["lr"] for o in ledger.session_optimizers for g in o.param_groups if "lr" in g]
     if given and not any(a.moved for a in given) and (not rates or max(map(float, rates)) > 0):
         used = any(not w.empty for _, ws in views for w in ws) or ledger.read_by_user
@@ -306,9 +314,7 @@ def _starved(ledger: Ledger) -> Iterator[Finding]:
         steps = ledger.all_steps.count(number)
         if steps < 3 or number < 0 or not owned or any(ledger.got(p) for p in owned):
             continue
-        if len(ledger.params) < 2 or any(not p.requires_grad for p in owned) or all(
-            id(p) not in ledger.accounts for p in owned
-        ) and not ledger.alive(owned):
+        if len(ledger.params) < 2 or any(not p.requires_grad for p in owned):
             continue
         yield Finding(
             "trajectory", f"{len(owned)} parameters of one optimizer never get a gradient in {steps} steps",
@@ -345,7 +351,7 @@ def _drift(views: Views) -> Iterator[Finding]:
     for a, weighings in views:
         if weighings and a.first is not None and a.p.numel() > 1 and bool((a.first != 0).any()):
             twins.setdefault((tuple(a.p.shape), tuple(a.first.tolist())), []).append(a)
-    seen = dict((id(a), w) for a, w in views)
+    seen = {id(a): w for a, w in views}
     for same in twins.values():
         for a, b in zip(same, same[1:], strict=False):
             for w, v in zip(seen[id(a)], seen[id(b)], strict=False):
@@ -380,7 +386,11 @@ def _moved_between(views: Views) -> Iterator[Finding]:
             if w.empty or w.residual > 1e-3 or a.p.numel() < 2:
                 continue
             used = [e for e, x in w.new if abs(x) > 1e-6]
-            if len(used) >= 3 and len({e.signature for e in used}) == 1 and len({e.version for e in used}) == len(used):
+            if (
+                len(used) >= 3
+                and len({e.signature for e in used}) == 1
+                and len({e.version for e in used}) == len(used)
+            ):
                 hits.append((w, used))
         if len(hits) >= 2:
             w, used = hits[0]

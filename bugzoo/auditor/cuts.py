@@ -53,7 +53,8 @@ def examine(slopes: Slopes) -> Iterator[Finding | Note]:
 def _same(x: Loss, y: Loss) -> bool:
     """Not one gradient has moved, and there are some."""
     return bool(x.got) and all(
-        n in y.got and bool(torch.allclose(g, y.got[n], rtol=1e-9, atol=0.0)) for n, g in x.got.items()
+        n in y.got and bool(torch.allclose(g, y.got[n], rtol=1e-9, atol=0.0))
+        for n, g in x.got.items()
     )
 
 

@@ -111,7 +111,7 @@ class Functions(Listener):
         if met.lent:
             yield Finding("side_effect", f"the backward of {met.name} writes into what it was only lent",
                           met.lent, step=met.step, line=met.line,
-                          cause="an in-place write; other users of the same tensor get a wrong gradient")  # fmt: skip
+                          cause="an in-place write; others that use the tensor get a wrong gradient")  # fmt: skip
         case = Case(met)
         try:
             if not case.repeats():
@@ -127,7 +127,9 @@ class Functions(Listener):
                 found = case.judge(gen)
                 if case.contract and met.cls not in self.surrogates:
                     self.surrogates.add(met.cls)
-                    yield Note("convention", f"{met.name} ({met.line}): a row named by an argument gets 0")
+                    yield Note(
+                        "convention", f"{met.name} ({met.line}): a row named by an argument gets 0"
+                    )
                 if found is not None:
                     self.wrong.add(met.cls)
                     yield found
@@ -202,12 +204,18 @@ class Case:
             inputs = self.met.inputs()
             y = self.target.forward(inputs)
             with seeded(seed):
-                pairs = [(a, b) for a, b in zip(y, self.met.g, strict=True) if b is not None and a.requires_grad]
+                pairs = [
+                    (a, b)
+                    for a, b in zip(y, self.met.g, strict=True)
+                    if b is not None and a.requires_grad
+                ]
                 if not pairs:
                     return True
                 ys, gs = zip(*pairs, strict=True)
                 wrt = [inputs[n] for n in self.leaves]
-                found.append(torch.autograd.grad(ys, wrt, [b.clone() for b in gs], allow_unused=True))
+                found.append(
+                    torch.autograd.grad(ys, wrt, [b.clone() for b in gs], allow_unused=True)
+                )
         self.target.backwards += 2
         return not all(
             (a is None and b is None) or (a is not None and b is not None and same(a, b))
@@ -242,7 +250,10 @@ class Case:
         try:
             with seeded(0), torch.enable_grad():
                 torch.random.default_generator.set_state(self.met.rng)
-                split = cls.setup_context is not torch.autograd.function._SingleLevelFunction.setup_context
+                split = (
+                    cls.setup_context
+                    is not torch.autograd.function._SingleLevelFunction.setup_context
+                )
                 raw = cls.forward(*args) if split else cls.forward(_Context(args), *args)
             found = outputs(raw)
             if len(found) != len(self.met.out) or not any(y.requires_grad for y in found):
@@ -261,7 +272,10 @@ class Case:
 
     def slope(self, u: Grads, shrink: float = 1.0) -> Slope:
         inputs = self.wide
-        wide = [None if d is None else d.to(inputs[n].dtype) for d, n in zip(u, self.leaves, strict=True)]
+        wide = [
+            None if d is None else d.to(inputs[n].dtype)
+            for d, n in zip(u, self.leaves, strict=True)
+        ]
         return slope(self.target, inputs, wide, self.cotangents, shrink=shrink)
 
     @property
@@ -274,7 +288,10 @@ class Case:
         made = self.met.inputs(torch.float64)
         with suppress(Exception):
             got = self.target.plain(made)
-            if all(torch.allclose(a.double(), b.double(), 1e-2, 1e-3) for a, b in zip(got, self.met.out, strict=True)):
+            if all(
+                torch.allclose(a.double(), b.double(), 1e-2, 1e-3)
+                for a, b in zip(got, self.met.out, strict=True)
+            ):
                 return made
         return self.met.inputs()
 
@@ -283,7 +300,11 @@ class Case:
         tensors = [self.met.args[n] for n in self.leaves]
         yours = self.yours
         for n, x in zip(self.leaves, tensors, strict=True):
-            if len(self.met.out) == 1 and self.met.out[0].shape == x.shape and same(self.met.out[0], x.detach()):
+            if (
+                len(self.met.out) == 1
+                and self.met.out[0].shape == x.shape
+                and same(self.met.out[0], x.detach())
+            ):
                 moved = list(self.met.inputs())
                 with torch.no_grad():
                     moved[n] = (-1.25 * moved[n] + 0.1).detach().requires_grad_()
@@ -299,8 +320,13 @@ class Case:
             u: Grads = [None] * len(tensors)
             (u[n],) = randoms([x], gen)
             s = self.slope(u)
-            if s.finite and abs(s.right) + abs(s.left) <= 1e-9 * float(d.double().norm()) + 4 * s.error:
-                return "its forward is flat and the gradient is not zero: a straight-through estimator"
+            if (
+                s.finite
+                and abs(s.right) + abs(s.left) <= 1e-9 * float(d.double().norm()) + 4 * s.error
+            ):
+                return (
+                    "its forward is flat and the gradient is not zero: a straight-through estimator"
+                )
         values = [y.abs()[y != 0] for y in self.met.out]
         if all(v.numel() >= 8 and v.unique().numel() <= 2 for v in values) and not any(
             isinstance(x, Tensor) and not x.is_floating_point() for x in self.met.args
@@ -315,7 +341,11 @@ class Case:
         if broken:
             return broken
         own = self.reference()
-        doubles = all(not x.is_floating_point() or x.dtype == torch.float64 for x in self.wide if isinstance(x, Tensor))
+        doubles = all(
+            not x.is_floating_point() or x.dtype == torch.float64
+            for x in self.wide
+            if isinstance(x, Tensor)
+        )
         exact = (self.reference(torch.float64) if doubles else None) or own
         yours = self._by_contract(yours, exact)
         if own is not None and exact is not None:
@@ -323,7 +353,8 @@ class Case:
             if worst is None:
                 return None
             at, true = worst
-            d = yours[at] if yours[at] is not None else torch.zeros_like(tensors[at])
+            given = yours[at]
+            d = given if given is not None else torch.zeros_like(tensors[at])
             away = (d.to(true.dtype) - true).detach()
             u: Grads = [None] * len(tensors)
             u[at] = (away / (away.abs().max() + 1e-300)).to(tensors[at].dtype)
@@ -372,13 +403,17 @@ class Case:
         """A row that an integer argument names, or the only one of a table that gets exactly 0, is left
         out on purpose: padding."""
         named = {x for x in self.met.args if isinstance(x, int) and not isinstance(x, bool)}
-        picked = any(isinstance(x, Tensor) and x.dtype in (torch.int32, torch.int64) for x in self.met.args)
+        picked = any(
+            isinstance(x, Tensor) and x.dtype in (torch.int32, torch.int64) for x in self.met.args
+        )
         made: Grads = []
         for n, d in enumerate(yours):
             true = exact[n] if exact is not None else None
             if d is not None and true is not None and d.dim() >= 2:
                 d = d.clone()
-                bare = ((d == 0).flatten(1).all(1) & (true != 0).flatten(1).any(1)).nonzero().flatten()
+                bare = (
+                    ((d == 0).flatten(1).all(1) & (true != 0).flatten(1).any(1)).nonzero().flatten()
+                )
                 rows = named | ({int(bare[0])} if picked and len(bare) == 1 else set())
                 for row in rows:
                     if -len(d) <= row < len(d) and not bool((d[row] != 0).any()):
@@ -413,8 +448,10 @@ class Case:
 
     def _not_finite(self, yours: Grads) -> Finding | None:
         for n, d in zip(self.leaves, yours, strict=True):
-            if d is None or bool(d.isfinite().all()) or not all(
-                b is None or bool(b.isfinite().all()) for b in self.met.g
+            if (
+                d is None
+                or bool(d.isfinite().all())
+                or not all(b is None or bool(b.isfinite().all()) for b in self.met.g)
             ):
                 continue
             exact = self.reference()
@@ -422,11 +459,17 @@ class Case:
             if true is None or not bool(true.isfinite().all()):
                 continue
             count = int((~d.isfinite()).sum())
-            return self._made(f"the gradient of {self.met.name} is not finite", f"input {n}: {count} of "
-                              f"{d.numel()} elements", cause="0/0, or inf times 0, inside the backward")  # fmt: skip
+            where = f"input {n}: {count} of {d.numel()} elements"
+            return self._made(
+                f"the gradient of {self.met.name} is not finite",
+                where,
+                cause="0/0, or inf times 0, inside",
+            )
         return None
 
-    def _finding(self, at: int, yours: Grads, true: Tensor | None, mine: float, s: Slope) -> Finding:
+    def _finding(
+        self, at: int, yours: Grads, true: Tensor | None, mine: float, s: Slope
+    ) -> Finding:
         what = f"the backward of {self.met.name} is not the derivative of its forward"
         if at < 0 or true is None:
             return self._made(what, "along a random direction of all inputs", mine, s.value)

@@ -48,6 +48,7 @@ class Account:
     first: Tensor | None = None  # sketch of the value at the start
     moved: bool = False
     at_step: Tensor | None = None  # sketch of .grad as the last step saw it
+    stamp: tuple[int, int] = (0, 0)  # which tensor that was, at which version
     weighed: int = 0  # entries that a step has had the chance to use
 
 
@@ -128,8 +129,13 @@ class Ledger(Listener):
         signature = tuple(n.name() for n in call.nodes)
         version = tuple(p._version for p, _ in call.leaves)
         leaves = {id(p): p for p, _ in call.leaves}
-        if call.own and call.accumulate and not any(
-            id(p) in call.got and p.numel() and not self._fresh_root(p, call) for p, _ in call.leaves
+        if (
+            call.own
+            and call.accumulate
+            and not any(
+                id(p) in call.got and p.numel() and not self._fresh_root(p, call)
+                for p, _ in call.leaves
+            )
         ):
             self.unreached.append(call)
         if not call.accumulate:
@@ -142,7 +148,9 @@ class Ledger(Listener):
                 for e in self.account(p).entries:
                     e.read = e.read or not e.spent
             self.account(p).entries.append(
-                Contribution(call.number, sketch(g), norm, call.after, signature, version, call.line)
+                Contribution(
+                    call.number, sketch(g), norm, call.after, signature, version, call.line
+                )
             )
             self.session.reads.discard(key)
 
@@ -169,7 +177,7 @@ class Ledger(Listener):
             if a.at_step is None:
                 continue
             g = a.p.grad
-            if g is not None and not _empty(g):
+            if g is not None and (id(g), g._version) != a.stamp and not _empty(g):
                 now = sketch(g)
                 if float((now - a.at_step).norm()) > 1e-9 * float(a.at_step.norm()) + 1e-300:
                     self._suspects[key] = (
@@ -201,7 +209,7 @@ class Ledger(Listener):
         empty = g is None or _empty(g)
         weights, residual = [0.0] * len(entries), 0.0
         if g is not None and not empty:
-            a.at_step = sketch(g)
+            a.at_step, a.stamp = sketch(g), (id(g), g._version)
             if not bool(a.at_step.isfinite().all()):
                 dense = g.to_dense() if g.layout != torch.strided else g
                 count = int((~dense.isfinite()).sum())
@@ -212,8 +220,16 @@ class Ledger(Listener):
                     e.spent.append(step)
                     e.by.append(optimizer)
         self.weighings.setdefault(id(p), []).append(
-            Weighing(step, optimizer, tuple(entries), tuple(weights), residual, empty, fresh,
-                     None if empty else a.at_step)
+            Weighing(
+                step,
+                optimizer,
+                tuple(entries),
+                tuple(weights),
+                residual,
+                empty,
+                fresh,
+                None if empty else a.at_step,
+            )
         )
 
     def after_step(self, optimizer: Any) -> None:
@@ -224,11 +240,6 @@ class Ledger(Listener):
 
     def write_hook(self, line: str, words: str) -> None:
         self.writes.append((line, words))
-
-    @staticmethod
-    def alive(owned: list[Tensor]) -> bool:
-        """Not every one of them is all zeros: they are no placeholders."""
-        return any(bool((p != 0).any()) for p in owned)
 
     def got(self, p: Tensor) -> bool:
         """Was `p` ever given a gradient?"""
@@ -248,13 +259,13 @@ class Ledger(Listener):
     @staticmethod
     def _carried(w: Weighing) -> bool:
         """The step used something of what an earlier step had seen."""
-        return any(
-            abs(a) > 1e-6 and e.spent and e.spent[0] < w.step
-            for e, a in zip(w.entries, w.weights, strict=True)
-        ) or w.residual > 1e-3
-
-
-_BASIS: dict[tuple[int, torch.device], Tensor] = {}
+        return (
+            any(
+                abs(a) > 1e-6 and e.spent and e.spent[0] < w.step
+                for e, a in zip(w.entries, w.weights, strict=True)
+            )
+            or w.residual > 1e-3
+        )
 
 
 def sketch(t: Tensor) -> Tensor:
@@ -264,30 +275,32 @@ def sketch(t: Tensor) -> Tensor:
         x = (x.to_dense() if x.layout != torch.strided else x).reshape(-1)
         if x.is_complex():
             x = torch.view_as_real(x).reshape(-1)
-        x = x.double()
+        x = x.cpu()
         n = x.numel()
-        if n == 0:
-            return torch.zeros(WIDTH, dtype=torch.float64)
         if n <= WIDTH:
-            return torch.cat([x, x.new_zeros(WIDTH - n)])
+            return torch.cat([x.double(), torch.zeros(WIDTH - n, dtype=torch.float64)])
         if not bool(x.isfinite().all()):
             return torch.full((WIDTH,), math.nan, dtype=torch.float64)
-        # Elements are signed at random and dealt out to the 24 sums at random: one pass over `t`.
-        signs, bins = _dealt(n)
-        return torch.zeros(WIDTH, dtype=torch.float64).index_add_(0, bins, x.cpu() * signs)
+        # Elements are signed at random and dealt out to the 24 sums in turn: exact in each addend.
+        signed = x * _signs(n, x.dtype)
+        whole = n - n % WIDTH
+        sums = signed[:whole].reshape(-1, WIDTH).sum(0, dtype=torch.float64)
+        sums[: n - whole] += signed[whole:].double()
+        return sums
 
 
-_DEALT: dict[int, tuple[Tensor, Tensor]] = {}
+_SIGNS: dict[tuple[int, torch.dtype], Tensor] = {}
 
 
-def _dealt(n: int) -> tuple[Tensor, Tensor]:
-    if n not in _DEALT:
-        if len(_DEALT) > 256:
-            _DEALT.clear()
+def _signs(n: int, dtype: torch.dtype) -> Tensor:
+    if (n, dtype) not in _SIGNS:
+        if len(_SIGNS) > 64:
+            _SIGNS.clear()
         gen = torch.Generator().manual_seed(n)
-        signs = torch.randn(n, generator=gen, dtype=torch.float64)
-        _DEALT[n] = signs, torch.randint(WIDTH, (n,), generator=gen)
-    return _DEALT[n]
+        _SIGNS[n, dtype] = (
+            torch.randint(0, 2, (n,), generator=gen, dtype=torch.int8).mul_(2).sub_(1).to(dtype)
+        )
+    return _SIGNS[n, dtype]
 
 
 def _empty(g: Tensor) -> bool:

@@ -32,7 +32,9 @@ def _run(path: Path, args: Sequence[str]) -> None:
         except SystemExit as leave:
             if leave.code not in (None, 0):
                 said = leave.code if isinstance(leave.code, str) else f"exit code {leave.code}"
-                raise UserError(f"{path} ends with an error before it has trained: {said}") from None
+                raise UserError(
+                    f"{path} ends with an error before it has trained: {said}"
+                ) from None
 
 
 @contextlib.contextmanager

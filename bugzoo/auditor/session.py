@@ -414,7 +414,11 @@ def written(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], func: Any)
         return []
     setter = name == "__set__" and getattr(func.__self__, "__name__", "") == "data"
     plain = name.endswith("_") and not name.endswith("__") and name not in _TAGS
-    if not (setter or plain or name in ("__setitem__", "__isub__", "__iadd__", "__imul__", "__itruediv__")):
+    if not (
+        setter
+        or plain
+        or name in ("__setitem__", "__isub__", "__iadd__", "__imul__", "__itruediv__")
+    ):
         return []
     first = args[0]
     if isinstance(first, Tensor):
@@ -435,9 +439,7 @@ def same(a: Tensor, b: Tensor) -> bool:
     if a.shape != b.shape:
         return False
     a, b = (t.to_dense() if t.layout != torch.strided else t for t in (a, b))
-    return bool(torch.equal(a, b)) or bool(
-        ((a == b) | ((a != a) & (b != b))).all()
-    )
+    return bool(torch.equal(a, b)) or bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def _collector(call: Call, p: Tensor) -> Callable[..., None]:

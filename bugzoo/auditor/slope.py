@@ -40,6 +40,7 @@ class Slopes:
         self.wide = True
         self.jitter = 1e-3
         self.tape = Tape()
+        self.frozen: dict[int, set[int]] = {}
         self.valid: list[bool] = []
         self.why = ""
 
@@ -48,7 +49,11 @@ class Slopes:
         self.why = ""
         for self.wide, self.jitter in ((True, 1e-3), (False, 1e-3), (False, 0.0)):
             try:
-                self.tape = self.run("").tape
+                player = self.run("")
+                if player.late_contracts:  # found after the point was chosen
+                    self.frozen = player.late_contracts | player.tape.frozen
+                    player = self.run("")
+                self.tape = player.tape
                 again = self.play([])
             except Astray as error:
                 self.why = self.why or str(error)
@@ -70,9 +75,11 @@ class Slopes:
             ]
             if any(self.valid):
                 return True
-            self.why = "two runs from the same seed differ" if all(
-                math.isfinite(x.value) for x in counted
-            ) else "the loss is not finite"
+            self.why = (
+                "two runs from the same seed differ"
+                if all(math.isfinite(x.value) for x in counted)
+                else "the loss is not finite"
+            )
         return False
 
     @property
@@ -81,7 +88,15 @@ class Slopes:
 
     def run(self, bend: str) -> Player:
         """The program, recorded anew."""
-        player = Player(Tape(), self.start, self.length, self.stops, bend=bend, jitter=self.jitter)
+        player = Player(
+            Tape(),
+            self.start,
+            self.length,
+            self.stops,
+            bend=bend,
+            jitter=self.jitter,
+            frozen=self.frozen,
+        )
         self._go(player)
         return player
 
@@ -103,7 +118,7 @@ class Slopes:
         gen = torch.Generator().manual_seed(1_000_003 + seed)
         made: list[Tensor | None] = []
         for n, p in enumerate(self.tape.values):
-            u = torch.randn(p.shape, generator=gen, dtype=torch.float64) * typical(p)
+            u = torch.randn(p.shape, generator=gen, dtype=p.dtype).mul_(typical(p))
             frozen = self.tape.frozen.get(n, set())
             for row in frozen - {-1}:
                 u[row] = 0.0
@@ -111,7 +126,9 @@ class Slopes:
             made.append(None if out else u)
         return made
 
-    def quotients(self, u: list[Tensor | None], scale: float = 1.0, quick: bool = False) -> list[Point]:
+    def quotients(
+        self, u: list[Tensor | None], scale: float = 1.0, quick: bool = False
+    ) -> list[Point]:
         """For each counted loss its derivative along `u`; with `quick` from one step alone."""
         counted = self.counted
         dtypes = {p.dtype for p, d in zip(self.tape.values, u, strict=True) if d is not None}
@@ -136,35 +153,46 @@ class Slopes:
             points.append(Point((4 * close - wide) / 3, error))
         return points
 
-    def given(self, x: Loss, u: list[Tensor | None], only: set[int] | None = None) -> tuple[float, float]:
+    def given(
+        self, x: Loss, u: list[Tensor | None], only: set[int] | None = None
+    ) -> tuple[float, float]:
         """g . u, and the size that a sum of such terms has."""
         total = square = 0.0
         for n, g in x.got.items():
             d = u[n]
             if d is None or (only is not None and n not in only):
                 continue
-            term = g.double() * d
+            term = g.double() * d.double()
             total += float(term.sum())
             square += float(term.square().sum())
         return total, square**0.5
 
-    def wrong(self, u: list[Tensor | None], points: list[Point], about: frozenset[int] | None) -> list[int]:
+    def wrong(
+        self, u: list[Tensor | None], points: list[Point], about: frozenset[int] | None
+    ) -> list[int]:
         """Numbers of the losses whose gradient is off by more than the error of the difference."""
         found = []
         for k, (x, s) in enumerate(zip(self.counted, points, strict=True)):
             if not self.valid[k] or x.about != about or not math.isfinite(s.value + s.error):
                 continue
             mine, size = self.given(x, u)
-            eps = max(torch.finfo(x.dtype).eps, *(torch.finfo(g.dtype).eps for g in x.got.values()), 0.0)
+            eps = max(
+                torch.finfo(x.dtype).eps, *(torch.finfo(g.dtype).eps for g in x.got.values()), 0.0
+            )
             rel = 1e-6 if eps < 1e-12 else 3e-3 if eps < 1e-6 else 5e-2
-            if abs(mine - s.value) > 30 * s.error + rel * max(size, abs(s.value), abs(mine)) + 1e-300:
+            if (
+                abs(mine - s.value)
+                > 30 * s.error + rel * max(size, abs(s.value), abs(mine)) + 1e-300
+            ):
                 found.append(k)
         return found
 
 
 def examine(slopes: Slopes) -> Iterator[Finding | Note]:
     """Findings for losses whose gradient is not their slope."""
-    groups = list(dict.fromkeys(x.about for x, ok in zip(slopes.counted, slopes.valid, strict=True) if ok))
+    groups = list(
+        dict.fromkeys(x.about for x, ok in zip(slopes.counted, slopes.valid, strict=True) if ok)
+    )
     for about in groups[:2]:
         only = set(about) if about is not None else None
         try:
@@ -173,7 +201,9 @@ def examine(slopes: Slopes) -> Iterator[Finding | Note]:
             if not suspects:
                 continue
             again = slopes.direction(1, only)
-            sure = set(suspects) & set(slopes.wrong(again, slopes.quotients(again, 0.1 if slopes.wide else 0.5), about))
+            sure = set(suspects) & set(
+                slopes.wrong(again, slopes.quotients(again, 0.1 if slopes.wide else 0.5), about)
+            )
             if sure:
                 yield _finding(slopes, min(sure), only)
                 return

@@ -58,9 +58,12 @@ class Tape:
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
+    jitter: list[Tensor] = field(default_factory=list)
     numbers: list[str] = field(default_factory=list)  # lines where a float left the graph
     inner: int = 0  # gradients taken without a graph
-    frozen: dict[int, set[int]] = field(default_factory=dict)  # rows that get no gradient by contract
+    frozen: dict[int, set[int]] = field(
+        default_factory=dict
+    )  # rows that get no gradient by contract
 
 
 class Player:
@@ -83,6 +86,7 @@ class Player:
         bend: str = "",
         free: bool = False,
         jitter: float = JITTER,
+        frozen: dict[int, set[int]] | None = None,
     ):
         self.tape, self.start, self.length, self.stops = tape, start, length, stops
         self.play, self.shift, self.bend, self.free, self.jitter = play, shift, bend, free, jitter
@@ -94,6 +98,7 @@ class Player:
         self.kept: list[Tensor] = []
         self.padding: dict[int, set[int]] = {}
         self.excluded: set[int] = set()
+        self.known_frozen = frozen or {}
         self.depends = False  # a number is another one at other parameters
         self.late = False
 
@@ -139,33 +144,50 @@ class Player:
             params = self._ready()
             if self.play and [tuple(p.shape) for p in params] != self.tape.shapes:
                 raise Astray("it has other parameters when it is built again")
-            gen = torch.Generator().manual_seed(20_210_503)
+            if not self.play:
+                self._settle(params)
             for n, p in enumerate(params):
-                noise = torch.randn(p.shape, generator=gen, dtype=torch.float64)
-                held = self.padding.get(id(p), set())
-                if self.jitter and id(p) not in self.excluded:
-                    step = self.jitter * noise * (p.double().abs() + 0.1 * typical(p))
-                    for row in held:
-                        step[row] = 0.0
-                    p.add_(step.to(p.dtype))
+                if self.tape.jitter:
+                    p.add_(self.tape.jitter[n])
                 if self.play and self.shift and self.shift[n] is not None:
                     p.add_(self.shift[n].to(p.dtype))  # type: ignore[union-attr]
             if not self.play:
-                self.tape.shapes = [tuple(p.shape) for p in params]
-                named = graph.held() if not self.bend else {}
-                self.tape.names = [
-                    named.get(id(p)) or graph.variable_name(p) or f"parameter {n + 1}"
-                    for n, p in enumerate(params)
-                ]
                 self.tape.values = [p.detach().clone() for p in params]
-                self.tape.frozen = {
-                    n: {-1} if id(p) in self.excluded else set(self.padding[id(p)])
-                    for n, p in enumerate(params)
-                    if id(p) in self.excluded or id(p) in self.padding
-                }
             self.places: dict[int, list[int]] = {}
             for n, p in enumerate(params):
                 self.places.setdefault(place(p), []).append(n)
+
+    def _settle(self, params: list[Tensor]) -> None:
+        """Names, rows that stay where they are, and the way to a point beside all kinks at 0."""
+        tape = self.tape
+        tape.shapes = [tuple(p.shape) for p in params]
+        named = graph.held() if not self.bend else {}
+        tape.names = [
+            named.get(id(p)) or graph.variable_name(p) or f"parameter {n + 1}"
+            for n, p in enumerate(params)
+        ]
+        tape.frozen = dict(self.known_frozen) | self._frozen()
+        gen = torch.Generator().manual_seed(20_210_503)
+        for n, p in enumerate(params if self.jitter else []):
+            noise = torch.randn(p.shape, generator=gen, dtype=p.dtype).to(p.device)
+            step = noise.mul_(p.abs() + 0.1 * typical(p)).mul_(self.jitter)
+            for row in tape.frozen.get(n, ()):
+                step[row if row >= 0 else slice(None)] = 0.0
+            tape.jitter.append(step)
+
+    @property
+    def late_contracts(self) -> dict[int, set[int]]:
+        """What was learnt of the parameters after the point was chosen."""
+        found = self._frozen() if self.params else {}
+        return {n: rows for n, rows in found.items() if self.tape.frozen.get(n) != rows}
+
+    def _frozen(self) -> dict[int, set[int]]:
+        """By number of the parameter: rows that get no gradient by contract; {-1}: it is not looked at."""
+        return {
+            n: {-1} if id(p) in self.excluded else {r % len(p) for r in self.padding[id(p)]}
+            for n, p in enumerate(self.params)
+            if id(p) in self.excluded or id(p) in self.padding
+        }
 
     # -- operations
 
@@ -187,7 +209,9 @@ class Player:
         getter = getattr(func.__self__, "__name__", "") if name == "__get__" else ""
         if name == "detach" or getter == "data":
             return self._stop(perform(func, args, kwargs), args)
-        if torch.is_grad_enabled() or (getter and getter not in ("T", "mT", "H", "mH", "real", "imag")):
+        if torch.is_grad_enabled() or (
+            getter and getter not in ("T", "mT", "H", "mH", "real", "imag")
+        ):
             return perform(func, args, kwargs)
         if name in ("requires_grad_", "register_hook", "retain_grad"):
             return perform(func, args, kwargs)
@@ -252,7 +276,9 @@ class Player:
                 self.tape.numbers.append(graph.line())
                 if self.bend == "numbers":
                     result = _bent(result)
-            taped = self._event("number", lambda: result.copy() if hasattr(result, "copy") else result)
+            taped = self._event(
+                "number", lambda: result.copy() if hasattr(result, "copy") else result
+            )
         if self.play and real and not _equal(taped, result):
             self.depends = True
         if not self.play or self.free:
@@ -262,14 +288,17 @@ class Player:
     def _write(self, func: Any, args: Any, kwargs: Any, targets: list[Tensor]) -> Any:
         """A write in place: into a parameter as the recorded change, elsewhere as recorded or live."""
         hit = sorted({n for t in targets for n in self.places.get(place(self._live(t)), ())})
-        if hit and not torch.is_grad_enabled() or hit and all(id(t) not in self.index or t.grad_fn is None for t in targets):
+        if hit and (not torch.is_grad_enabled() or not any(t.requires_grad for t in targets)):
             with self.session.silence(), torch.no_grad():
                 if not self.play:
                     before = {n: self.params[n].detach().clone() for n in hit}
             if not self.play:
                 result = self.session.perform(func, args, kwargs)
                 with self.session.silence(), torch.no_grad():
-                    self._event("write", lambda: {n: self.params[n].detach() - old for n, old in before.items()})
+                    self._event(
+                        "write",
+                        lambda: {n: self.params[n].detach() - old for n, old in before.items()},
+                    )
                     for n in hit:
                         self.places.setdefault(place(self.params[n]), []).append(n)
                 return result

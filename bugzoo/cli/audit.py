@@ -34,7 +34,9 @@ def command(seed: int, as_json: bool, script: str, args: tuple[str, ...]) -> Non
     torch.set_num_threads(1)
     if "::" in script:
         if args:
-            raise UserError(f"{script}: arguments are for a script; MAKE_RUN takes none. Got {args[0]}")
+            raise UserError(
+                f"{script}: arguments are for a script; MAKE_RUN takes none. Got {args[0]}"
+            )
         make_run = _address.named(script, "make_run")
     else:
         make_run = script_run(script, args)
