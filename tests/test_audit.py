@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 import bugzoo
 from bugzoo.auditor.audit import period
-from bugzoo.auditor.ledger import explain, sketch, solve
+from bugzoo.auditor.sketch import explain, sketch, solve
 from bugzoo.cli import cli
 from bugzoo.errors import UserError
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bugzoo.auditor import books, cuts, graph, slope
+from bugzoo.auditor import books, cuts, graph, intent, slope
 from bugzoo.auditor.functions import Functions
 from bugzoo.auditor.ledger import Ledger
 from bugzoo.auditor.lifetime import Lifetime
@@ -59,7 +59,7 @@ def _examined(program: Program, seen: _Observed, seed: int) -> list[Finding | No
     found += seen.lifetime.findings()
     corrupt = any(isinstance(x, Finding) and x.channel == "side_effect" for x in found)
     found += _slopes(program, seen, corrupt)
-    found += books.notes(seen.ledger)
+    found += intent.notes(seen.ledger, seen.names)
     return found
 
 

@@ -9,16 +9,16 @@ before, 0 for all else.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bugzoo.auditor import graph
 from bugzoo.auditor.session import Call, Listener
+from bugzoo.auditor.sketch import empty, explain, sketch
 
-WIDTH = 24  # of a projection: more than contributions are ever weighed together
 RECENT = 12
 
 
@@ -177,7 +177,7 @@ class Ledger(Listener):
             if a.at_step is None:
                 continue
             g = a.p.grad
-            if g is not None and (id(g), g._version) != a.stamp and not _empty(g):
+            if g is not None and (id(g), g._version) != a.stamp and not empty(g):
                 now = sketch(g)
                 if float((now - a.at_step).norm()) > 1e-9 * float(a.at_step.norm()) + 1e-300:
                     self._suspects[key] = (
@@ -206,9 +206,9 @@ class Ledger(Listener):
         entries = a.entries[-RECENT:]
         fresh = len(a.entries) - a.weighed
         a.weighed = len(a.entries)
-        empty = g is None or _empty(g)
+        none = g is None or empty(g)
         weights, residual = [0.0] * len(entries), 0.0
-        if g is not None and not empty:
+        if g is not None and not none:
             a.at_step, a.stamp = sketch(g), (id(g), g._version)
             if not bool(a.at_step.isfinite().all()):
                 dense = g.to_dense() if g.layout != torch.strided else g
@@ -226,9 +226,9 @@ class Ledger(Listener):
                 tuple(entries),
                 tuple(weights),
                 residual,
-                empty,
+                none,
                 fresh,
-                None if empty else a.at_step,
+                None if none else a.at_step,
             )
         )
 
@@ -267,97 +267,25 @@ class Ledger(Listener):
             or w.residual > 1e-3
         )
 
-
-def sketch(t: Tensor) -> Tensor:
-    """24 sums of `t` under fixed random signs, in float64; linear in `t`, the same for equal tensors."""
-    with torch.no_grad():
-        x = t.detach()
-        x = (x.to_dense() if x.layout != torch.strided else x).reshape(-1)
-        if x.is_complex():
-            x = torch.view_as_real(x).reshape(-1)
-        x = x.cpu()
-        n = x.numel()
-        if n <= WIDTH:
-            return torch.cat([x.double(), torch.zeros(WIDTH - n, dtype=torch.float64)])
-        if not bool(x.isfinite().all()):
-            return torch.full((WIDTH,), math.nan, dtype=torch.float64)
-        # Elements are signed at random and dealt out to the 24 sums in turn: exact in each addend.
-        signed = x * _signs(n, x.dtype)
-        whole = n - n % WIDTH
-        sums = signed[:whole].reshape(-1, WIDTH).sum(0, dtype=torch.float64)
-        sums[: n - whole] += signed[whole:].double()
-        return sums
+    def views(self, names: dict[int, str]) -> Views:
+        """Each parameter, named, with what the steps saw; steps that call the loss themselves left out."""
+        found: Views = []
+        for key, a in self.accounts.items():
+            a.name = names.get(key) or a.name or f"a {graph.shape(a.p)} tensor"
+            kept = [w for w in self.weighings.get(key, []) if w.optimizer not in self.closures]
+            found.append((a, kept))
+        return found
 
 
-_SIGNS: dict[tuple[int, torch.dtype], Tensor] = {}
+Views = list[tuple[Account, list[Weighing]]]
 
 
-def _signs(n: int, dtype: torch.dtype) -> Tensor:
-    if (n, dtype) not in _SIGNS:
-        if len(_SIGNS) > 64:
-            _SIGNS.clear()
-        gen = torch.Generator().manual_seed(n)
-        _SIGNS[n, dtype] = (
-            torch.randint(0, 2, (n,), generator=gen, dtype=torch.int8).mul_(2).sub_(1).to(dtype)
-        )
-    return _SIGNS[n, dtype]
+def independent(a: Contribution, b: Contribution) -> bool:
+    """Neither is a multiple of the other: their weights can be told apart."""
+    size = float(a.sketch.norm() * b.sketch.norm())
+    return size > 0 and abs(float(a.sketch @ b.sketch)) < 0.999 * size
 
 
-def _empty(g: Tensor) -> bool:
-    values = g.coalesce().values() if g.layout == torch.sparse_coo else g
-    return not bool((values != 0).any())
-
-
-def explain(
-    columns: list[Tensor], fresh: int, target: Tensor, p: Tensor
-) -> tuple[list[float], float]:
-    """Weights of the columns that make the target, and the share of it that is left over.
-
-    The plain stories are tried first: what came since the last step, or the end of it, or all there
-    is; then the same up to one common factor. Least squares come last, and only where there are numbers enough.
-    """
-    narrow = p.grad.dtype if p.grad is not None else p.dtype
-    close = torch.finfo(narrow).eps ** 0.55 if narrow.is_floating_point else 1e-6
-    count = len(columns)
-    first = count - min(fresh, count)
-    for free in (False, True):
-        for start in [*range(first, count), *range(first - 1, -1, -1)]:
-            total = torch.stack(columns[start:]).sum(0)
-            size = float(total @ total)
-            if size == 0.0 or not math.isfinite(size) or (free and p.numel() == 1):
-                continue
-            scale = float(target @ total) / size if free else 1.0
-            left = float((target - scale * total).norm()) / float(target.norm())
-            if left < close and scale > 0:
-                return [0.0] * start + [scale] * (count - start), left
-    if min(p.numel(), WIDTH) < 2 * count or not count:
-        return [0.0] * count, 1.0
-    return solve(columns, target)
-
-
-def solve(columns: list[Tensor], target: Tensor) -> tuple[list[float], float]:
-    """Weights of the columns that make the target, and the share of it that is left over.
-
-    A column that is a multiple of later ones gets weight 0: what is recent explains first.
-    """
-    if not columns:
-        return [], 1.0
-    norm = float(target.norm())
-    if not math.isfinite(norm) or norm == 0.0:
-        return [0.0] * len(columns), 1.0
-    sizes = [float(c.norm()) for c in columns]
-    usable = [n for n, s in enumerate(sizes) if math.isfinite(s) and s > 1e-12 * norm]
-    chosen: list[int] = []
-    for n in reversed(usable):  # the newest first
-        trial = torch.stack([columns[m] / sizes[m] for m in [*chosen, n]], 1)
-        if float(torch.linalg.svdvals(trial)[-1]) > 1e-6:
-            chosen.append(n)
-    if not chosen:
-        return [0.0] * len(columns), 1.0
-    matrix = torch.stack([columns[n] / sizes[n] for n in chosen], 1)
-    found = torch.linalg.lstsq(matrix, target[:, None]).solution[:, 0]
-    left = float((matrix @ found - target).norm()) / norm
-    weights = [0.0] * len(columns)
-    for n, w in zip(chosen, found.tolist(), strict=True):
-        weights[n] = w / sizes[n]
-    return weights, left
+def where(a: Account, count: int) -> str:
+    """'0.weight and 3 more'."""
+    return a.name if count <= 1 else f"{a.name} and {count - 1} more"

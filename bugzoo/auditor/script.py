@@ -26,27 +26,31 @@ def script_run(script: str, args: Sequence[str]) -> Callable[[], Callable[[], No
 
 
 def _run(path: Path, args: Sequence[str]) -> None:
-    with _surroundings(path, args):
+    with _surroundings(path, args) as errors:
         try:
             runpy.run_path(str(path), run_name="__main__")
         except SystemExit as leave:
             if leave.code not in (None, 0):
-                said = leave.code if isinstance(leave.code, str) else f"exit code {leave.code}"
+                last = errors.getvalue().strip().rpartition("\n")[2]
+                said = (
+                    leave.code if isinstance(leave.code, str) else last or f"exit code {leave.code}"
+                )
                 raise UserError(
                     f"{path} ends with an error before it has trained: {said}"
                 ) from None
 
 
 @contextlib.contextmanager
-def _surroundings(path: Path, args: Sequence[str]) -> Iterator[None]:
+def _surroundings(path: Path, args: Sequence[str]) -> Iterator[io.StringIO]:
     """sys.argv and sys.path as for a script of its own, no output, and no module of its folder kept."""
     argv, folder = sys.argv[:], str(path.resolve().parent)
     modules, where = set(sys.modules), os.getcwd()
     sys.argv = [str(path), *args]
+    errors = io.StringIO()
     sys.path.insert(0, folder)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            yield
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
+            yield errors
     finally:
         sys.argv = argv
         os.chdir(where)
