@@ -66,7 +66,8 @@ def _examined(program: Program, seen: _Observed, seed: int) -> list[Finding | No
 class _Observed(Listener):
     """The listeners of the observed run, and when it has been seen for long enough."""
 
-    def __init__(self) -> None:
+    def __init__(self, sealed: bool = True) -> None:
+        self.sealed = sealed
         self.ledger, self.seal, self.lifetime = Ledger(), Seal(), Lifetime()
         self.functions = Functions()
         self.names: dict[int, str] = {}
@@ -76,7 +77,8 @@ class _Observed(Listener):
 
     @property
     def all(self) -> list[Listener]:
-        return [self, self.ledger, self.seal, self.lifetime, self.functions]
+        sealed = [self.seal] if self.sealed else []
+        return [self, self.ledger, *sealed, self.lifetime, self.functions]
 
     def before_backward(self, call: Call) -> None:
         if call.own and not call.inside_step and self.enough(self.session):
@@ -127,9 +129,9 @@ def _observe(program: Program) -> _Observed:
     return seen
 
 
-def _watch(program: Program) -> _Observed:
+def _watch(program: Program, sealed: bool = True) -> _Observed:
     """One run under observation, from its first step on."""
-    seen = _Observed()
+    seen = _Observed(sealed)
     session = Session(seen.all)
 
     def done(session: Session) -> bool:
@@ -143,6 +145,8 @@ def _watch(program: Program) -> _Observed:
         raise
     except Exception as error:
         first = str(error).strip().partition("\n")[0]
+        if sealed and "saved tensor hooks" in first:
+            return _watch(program, sealed=False)  # torch.func does without them
         raise UserError(f"the training raised {type(error).__name__}: {first}") from error
     seen.finish()
     del run

@@ -182,10 +182,10 @@ def _uneven(views: Views) -> Iterator[Finding]:
 
 def _late(ledger: Ledger) -> Iterator[Finding]:
     if ledger.late:
-        key, words = next(iter(ledger.late.items()))
+        key, (step, words) = next(iter(ledger.late.items()))
         yield Finding(
             "trajectory", "the gradient is changed after the step has used it, and then cleared",
-            f"{ledger.accounts[key].name}: {words}",
+            f"{ledger.accounts[key].name}: {words}", step=step,
             cause="a clip or a scaling that comes after step() has no effect",
         )  # fmt: skip
 

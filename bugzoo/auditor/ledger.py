@@ -85,8 +85,8 @@ class Ledger(Listener):
         self.repeated: list[tuple[int, str]] = []  # the same loss sent backward twice: call, line
         self.writes: list[tuple[str, str]] = []  # hooks that wrote into what they were shown
         self.unreached: list[Call] = []  # passes that reached no leaf of the model
-        self.late: dict[int, str] = {}  # .grad changed after its step, and cleared
-        self._suspects: dict[int, str] = {}
+        self.late: dict[int, tuple[int, str]] = {}  # .grad changed after its step, and cleared
+        self._suspects: dict[int, tuple[int, str]] = {}
         self.params: dict[int, list[Tensor]] = {}  # of each optimizer
         self._owners: dict[int, Tensor] = {}
         self._owned_by = -1
@@ -180,9 +180,8 @@ class Ledger(Listener):
             if g is not None and (id(g), g._version) != a.stamp and not empty(g):
                 now = sketch(g)
                 if float((now - a.at_step).norm()) > 1e-9 * float(a.at_step.norm()) + 1e-300:
-                    self._suspects[key] = (
-                        f"norm {float(a.at_step.norm()):.4g} in projection, {float(now.norm()):.4g} after"
-                    )
+                    words = f"norm {float(a.at_step.norm()):.4g} in projection, {float(now.norm()):.4g} after"
+                    self._suspects.setdefault(key, (len(self.session.steps), words))
             a.at_step = None
 
     def before_step(self, optimizer: Any) -> None:

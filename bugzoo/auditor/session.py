@@ -172,7 +172,9 @@ class Session:
     ) -> Any:  # fmt: skip
         arguments = (outputs, cotangents, retain, create, inputs, *args)
         accumulate = kwargs.get("accumulate_grad", True)
-        if self.quiet and not self.engine_depth and self.stepping is None:
+        if torch._C._are_functorch_transforms_active() or (
+            self.quiet and not self.engine_depth and self.stepping is None
+        ):
             return engine(*arguments, **kwargs)
         self._finish_hand_step()
         with self.silence():

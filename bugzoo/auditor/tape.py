@@ -235,6 +235,10 @@ class Player:
             payload = make()
             self.tape.events.append((kind, payload))
             return payload
+        while (
+            self.free and self.at < len(self.tape.events) and self.tape.events[self.at][0] != kind
+        ):
+            self.at += 1  # what is free is not taken from the tape
         if self.at >= len(self.tape.events) or self.tape.events[self.at][0] != kind:
             raise Astray("it takes another way when it is run again")
         self.at += 1
@@ -269,7 +273,7 @@ class Player:
 
     def _number(self, result: Any, args: tuple[Any, ...]) -> Any:
         real = isinstance(result, float) or (
-            isinstance(result, list) and args and args[0].is_floating_point()
+            not isinstance(result, bool | int) and args and args[0].is_floating_point()
         )
         with self.session.silence():
             if not self.play and real:
@@ -461,10 +465,14 @@ def _dot(outputs: Sequence[Any], cotangents: Sequence[Tensor | None]) -> float:
 
 
 def _bent(x: Any) -> Any:
-    return [_bent(v) for v in x] if isinstance(x, list) else x * BENT if isinstance(x, float) else x
+    if isinstance(x, list):
+        return [_bent(v) for v in x]
+    return x if isinstance(x, bool | int) else x * BENT
 
 
 def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, list):
         return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
+    if hasattr(a, "tolist"):
+        return _equal(a.tolist(), b.tolist())
     return bool(a == b) or (a != a and b != b)
