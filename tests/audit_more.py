@@ -766,3 +766,120 @@ for _function, _words in (
     (WritesSaved, "backward"),
 ):
     WRONG[_function.__name__] = with_function(_function.apply), _words
+
+
+# -- a third set, by the same rule
+
+
+@right
+def losses_of_rows_under_vmap():
+    model = net(6, 8, 3)
+
+    def loss(m):
+        x, y = batch()
+        named = dict(m.named_parameters())
+
+        def one(a, b):
+            return F.cross_entropy(torch.func.functional_call(m, named, a[None]), b[None])
+
+        return torch.vmap(one)(x, y).mean()
+
+    return loop(model, loss)
+
+
+@right
+def adjoint_of_an_equation():
+    class Adjoint(Function):
+        @staticmethod
+        def forward(ctx, f, x, *params):
+            ctx.f, ctx.params, z = f, params, [x]
+            for _ in range(5):
+                z.append(z[-1] + 0.1 * f(z[-1]))
+            ctx.save_for_backward(*z)
+            return z[-1]
+
+        @staticmethod
+        def backward(ctx, g):
+            total = [torch.zeros_like(p) for p in ctx.params]
+            for z in reversed(ctx.saved_tensors[:-1]):
+                with torch.enable_grad():
+                    z = z.detach().requires_grad_()
+                    y = z + 0.1 * ctx.f(z)
+                g, *each = torch.autograd.grad(y, (z, *ctx.params), g)
+                total = [a + b for a, b in zip(total, each, strict=True)]
+            return None, g, *total
+
+    model = nn.ModuleList([net(6, 8, 6), nn.Linear(6, 3)])
+
+    def loss(m):
+        x, y = batch()
+        return F.cross_entropy(m[1](Adjoint.apply(m[0], x, *m[0].parameters())), y)
+
+    return loop(model, loss)
+
+
+@right
+def centres_moved_through_data():
+    model, centres = net(6, 8, 3), torch.zeros(3, 8)
+
+    def loss(m):
+        x, y = batch()
+        h = m[1](m[0](x))
+        total = F.cross_entropy(m[2](h), y) + 0.1 * (h - centres[y]).square().mean()
+        for k in range(3):
+            if (y == k).any():
+                centres[k] = 0.9 * centres[k] + 0.1 * h.data[y == k].mean(0)
+        return total
+
+    return loop(model, loss)
+
+
+@right
+def gradients_centred_and_noisy():
+    def body(m, o):
+        o.zero_grad()
+        classify(m).backward()
+        for p in m.parameters():
+            if p.dim() > 1:
+                p.grad.sub_(p.grad.mean(1, keepdim=True))
+            p.grad.add_(0.01 * torch.randn_like(p.grad))
+        o.step()
+
+    return stepper(net(6, 8, 3), body)
+
+
+@wrong("item(), float() or tolist()")
+def entropy_through_numpy():
+    def loss(m):
+        x, y = batch()
+        z = m(x)
+        entropy = torch.distributions.Categorical(logits=z).entropy().mean()
+        return F.cross_entropy(z, y) - 0.1 * float(entropy.detach().numpy())
+
+    return loop(net(6, 8, 3), loss)
+
+
+@wrong("in no optimizer")
+def model_copied_after_the_optimizer():
+    model = net(6, 8, 3)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    return stepper(
+        copy.deepcopy(model),
+        lambda m, o: (o.zero_grad(), classify(m).backward(), o.step()),
+        optimizer,
+    )
+
+
+@wrong("scaled twice")
+def shared_weight_clipped_twice():
+    model = nn.ModuleList([nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)])
+    model[1].weight = model[0].weight
+
+    def body(m, o):
+        x, y = batch()
+        o.zero_grad()
+        F.cross_entropy(m[2](m[1](m[0](x).tanh()).tanh()), y).backward()
+        nn.utils.clip_grad_norm_([p for layer in m for p in layer.parameters()], 0.05)
+        o.step()
+
+    return stepper(model, body)

@@ -15,6 +15,7 @@ def findings(ledger: Ledger, views: Views) -> Iterator[Finding]:
     yield from _other_player(ledger, views)
     yield from _apart(views)
     yield from _drift(views)
+    yield from _scaled_twice(views)
 
 
 def _other_player(ledger: Ledger, views: Views) -> Iterator[Finding]:
@@ -100,3 +101,26 @@ def _mixes(w: Weighing, v: Weighing) -> bool:
     own = [e.sketch for e, _ in w.new]
     weights, left = solve([*own, *(e.sketch for e, _ in v.new)], w.target)
     return left < 1e-6 and any(abs(x) > 1e-6 for x in weights[len(own) :])
+
+
+def _scaled_twice(views: Views) -> Iterator[Finding]:
+    """All gradients of a step carry one factor, and one of them carries its square."""
+    steps: dict[tuple[int, int], list[tuple[float, Account, Weighing]]] = {}
+    for a, weighings in views:
+        for w in weighings:
+            used = [x for _, x in w.new if abs(x) > 1e-6]
+            if used and w.residual < 1e-3 and a.p.numel() > 2:
+                steps.setdefault((w.step, w.optimizer), []).append((used[-1], a, w))
+    hits: list[tuple[float, float, Account, Weighing]] = []
+    for rows in steps.values():
+        common = sorted(f for f, _, _ in rows)[len(rows) // 2]
+        odd = [r for r in rows if abs(r[0] - common) > 1e-3 * common]
+        if common < 0.99 and odd and all(abs(f - common**2) < 1e-4 * common**2 for f, _, _ in odd):
+            hits += [(f, common, a, w) for f, a, w in odd]
+    if len({w.step for _, _, _, w in hits}) >= 2:
+        factor, common, a, w = hits[0]
+        yield Finding(
+            "trajectory", "the gradient of one parameter is scaled twice, all others once", a.name,
+            factor, common, step=w.step, line=w.new[-1][0].line,
+            cause="it is met twice in the list that is clipped: a shared weight counts once",
+        )  # fmt: skip
