@@ -18,6 +18,7 @@ _HOME = {
     "control": "model",
     "correct": "model",
     "detector": "model",
+    "audit": "auditor.audit",
     "Composite": "composite",
     "Engine": "engine",
     "Loop": "loop",
@@ -31,6 +32,7 @@ __all__ = [
     "Engine",
     "Loop",
     "Verdict",
+    "audit",
     "bug",
     "check",
     "control",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from bugzoo.auditor.audit import audit
     from bugzoo.checkup.check import check
     from bugzoo.composite import Composite
     from bugzoo.engine import Engine

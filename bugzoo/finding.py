@@ -162,3 +162,14 @@ class Checkup(Result):
     @property
     def healthy(self) -> str:
         return f"no defect on {len(self.done)} variations"
+
+
+@dataclass
+class Audit(Result):
+    """The result of `audit`; `steps` is how many were observed."""
+
+    steps: int = 0
+
+    @property
+    def healthy(self) -> str:
+        return f"no defect in {self.steps} steps"

@@ -1,0 +1,100 @@
+"""Reading a graph: its leaves, its nodes, the user's line, the names of parameters."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Iterable
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_TORCH = os.path.dirname(torch.__file__)
+_HERE = os.path.dirname(__file__)
+_SKIPPED = (_TORCH, _HERE, "<frozen", "<string>")
+
+
+def walk(outputs: Iterable[Any]) -> list[Any]:
+    """All nodes below `outputs`, in an order that is the same for the same program."""
+    todo = [n for n in (node(y) for y in outputs) if n is not None]
+    seen: set[Any] = set()
+    found = []
+    while todo:
+        at = todo.pop()
+        if at in seen:
+            continue
+        seen.add(at)
+        found.append(at)
+        todo += [n for n, _ in at.next_functions if n is not None]
+    return found
+
+
+def node(y: Any) -> Any:
+    """The node that made `y`; for a leaf the node that collects its gradient."""
+    if not isinstance(y, Tensor):
+        return y.node  # a GradientEdge
+    if y.grad_fn is not None:
+        return y.grad_fn
+    return torch.autograd.graph.get_gradient_edge(y).node if y.requires_grad else None
+
+
+def leaves(nodes: Iterable[Any]) -> list[tuple[Tensor, Any]]:
+    """The leaf tensors among the nodes, with the node that collects each one's gradient."""
+    return [(n.variable, n) for n in nodes if hasattr(n, "variable")]
+
+
+def frame() -> FrameType | None:
+    """The innermost frame that belongs to the user."""
+    at: FrameType | None = sys._getframe(1)
+    while at is not None and at.f_code.co_filename.startswith(_SKIPPED):
+        at = at.f_back
+    return at
+
+
+def line() -> str:
+    """'train.py:41', the user's line that is being executed."""
+    at = frame()
+    return f"{os.path.basename(at.f_code.co_filename)}:{at.f_lineno}" if at else ""
+
+
+def held() -> dict[int, str]:
+    """Names of all parameters that a living module holds, by id: 'Net.encoder.0.weight'."""
+    modules = [m for m in gc.get_objects() if issubclass(type(m), nn.Module)]
+    inner = {id(c) for m in modules for c in m._modules.values() if c is not None}
+    names: dict[int, str] = {}
+    roots = [m for m in modules if id(m) not in inner]
+    single = sum(any(True for _ in m.parameters()) for m in roots) < 2
+    for root in roots:
+        try:
+            for name, p in root.named_parameters():
+                names.setdefault(id(p), name if single else f"{type(root).__name__}.{name}")
+        except Exception:  # a module that is being built, or is no real one
+            continue
+    return names
+
+
+def variable_name(p: Tensor) -> str:
+    """The name of a local or global variable, or of a list entry, of the user's that is `p`."""
+    at = frame()
+    while at is not None:
+        for scope in (at.f_locals, at.f_globals):
+            for name, value in list(scope.items()):
+                if value is p:
+                    return name
+                if isinstance(value, list | tuple) and len(value) < 100:
+                    for n, item in enumerate(value):
+                        if item is p:
+                            return f"{name}[{n}]"
+                if isinstance(value, dict) and len(value) < 100:
+                    for key, item in list(value.items()):
+                        if item is p:
+                            return f"{name}[{key!r}]"
+        at = at.f_back
+    return ""
+
+
+def shape(t: Tensor) -> str:
+    return "x".join(map(str, t.shape)) or "scalar"

@@ -1,0 +1,96 @@
+"""LIFETIME: the graph of a step goes when the step is over.
+
+A sentinel lives in the metadata of each node and dies with it. That the last graph is kept, or one
+that was made once, is nobody's loss: a finding only if all earlier steps survive.
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+from bugzoo.auditor.session import Call, Listener
+from bugzoo.finding import Finding
+
+NODES = 3000  # of one graph, at most
+
+
+class _Sentinel:
+    __slots__ = ("__weakref__",)
+
+
+class Lifetime(Listener):
+    """`alive` after the run: for each step whose nodes carry sentinels, the names of those left."""
+
+    def __init__(self) -> None:
+        self.marks: dict[int, list[tuple[str, weakref.ref[_Sentinel]]]] = {}
+        self.lines: dict[int, str] = {}
+        self.alive: dict[int, Counter[str]] = {}
+        self.holders = ""
+
+    def before_backward(self, call: Call) -> None:
+        if not call.own or call.inside_step:
+            return
+        step = call.after
+        marks = self.marks.setdefault(step, [])
+        self.lines.setdefault(step, call.line)
+        for n in call.nodes[:NODES]:
+            if hasattr(n, "variable") or "bugzoo life" in n.metadata:
+                continue
+            mark = _Sentinel()
+            n.metadata["bugzoo life"] = mark
+            marks.append((n.name(), weakref.ref(mark)))
+
+    def count(self) -> None:
+        """To be called while the program's objects are still there."""
+        gc.collect()
+        for step, marks in self.marks.items():
+            self.alive[step] = Counter(name for name, ref in marks if ref() is not None)
+        if self._leaks():
+            self.holders = _holders()
+
+    def _leaks(self) -> bool:
+        earlier = sorted(self.alive)[:-1]  # the last graph may still be needed
+        return len(earlier) >= 3 and all(self.alive[s] for s in earlier)
+
+    def findings(self) -> Iterator[Finding]:
+        if not self._leaks():
+            return
+        earlier = sorted(self.alive)[:-1]
+        names = self.alive[earlier[-1]]
+        listed = ", ".join(f"{n} {name}" for name, n in names.most_common(3))
+        yield Finding(
+            "memory", f"the graphs of all {len(earlier)} earlier steps are still alive",
+            f"{sum(names.values())} nodes of step {earlier[-1] + 1}: {listed}",
+            float(sum(sum(c.values()) for c in self.alive.values())), 0.0, step=earlier[0] + 1,
+            line=self.lines[earlier[0]],
+            cause=(f"held by {self.holders}; " if self.holders else "")
+            + "keep loss.item() or .detach(), never the tensor",
+        )  # fmt: skip
+
+
+def _holders() -> str:
+    """Which list, dictionary or object of the user's holds tensors with a marked graph."""
+    for t in gc.get_objects():
+        if not issubclass(type(t), Tensor):
+            continue
+        fn: Any = t.grad_fn if t.requires_grad else None
+        if fn is None or "bugzoo life" not in fn.metadata:
+            continue
+        for holder in gc.get_referrers(t):
+            if isinstance(holder, list) and len(holder) < 10_000 and holder is not None:
+                for owner in gc.get_referrers(holder):
+                    if isinstance(owner, dict):
+                        for key, value in list(owner.items()):
+                            if value is holder and isinstance(key, str):
+                                return f"the list '{key}'"
+            elif isinstance(holder, dict) and "bugzoo life" not in holder:
+                for key, value in list(holder.items()):
+                    if value is t and isinstance(key, str) and not key.startswith("_"):
+                        return f"'{key}'"
+    return ""

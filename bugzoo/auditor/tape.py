@@ -1,0 +1,478 @@
+"""A run recorded, and played again at other parameters with all else held still.
+
+From its second iteration on the program is recorded: what detach(), .data and no_grad gave, what
+became a number, what each backward gave, how each step moved the parameters. Played again at
+
+    p + h u                              u: a direction, for each parameter
+
+the program computes its losses anew, but gets all of that from the tape. So what is declared as no
+part of the gradient is no part of the difference either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bugzoo.auditor import graph
+from bugzoo.auditor.session import Call, Session, Stop, place, written
+
+NUMBERS = ("item", "tolist", "__float__", "__int__", "__bool__", "__index__", "numpy", "__array__")
+JITTER = 1e-3
+BENT = 1.37
+LOSSES = 4  # of one iteration that are looked at
+
+
+class Astray(BaseException):
+    """The program played again does not do what it did when it was recorded."""
+
+
+@dataclass
+class Loss:
+    """One backward of the recorded iteration. `got`: what it gave, by number of the parameter."""
+
+    line: str
+    value: float
+    cotangents: tuple[Tensor | None, ...]
+    got: dict[int, Tensor]
+    about: frozenset[int] | None  # parameters asked for by name; None for all
+    counted: bool
+    grads: list[Tensor | None] = field(default_factory=list)  # .grad afterwards, of its leaves
+    held: dict[int, Tensor] = field(default_factory=dict)  # and of all known parameters
+    results: tuple[Tensor | None, ...] = ()
+    rng: Tensor | None = None
+    dtype: torch.dtype = torch.float64
+
+
+@dataclass
+class Tape:
+    """What the recorded iteration did, in order."""
+
+    events: list[tuple[str, Any]] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
+    deltas: list[dict[int, Tensor]] = field(default_factory=list)  # of each step
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    jitter: list[Tensor] = field(default_factory=list)
+    numbers: list[str] = field(default_factory=list)  # lines where a float left the graph
+    inner: int = 0  # gradients taken without a graph
+    frozen: dict[int, set[int]] = field(
+        default_factory=dict
+    )  # rows that get no gradient by contract
+
+
+class Player:
+    """Intercepts a session: records (`tape` empty) or plays a tape at other parameters.
+
+    `start`: steps before the recorded iteration. `length`: steps of it. `stops`: Functions whose
+    backward is no derivative by intent. `shift`: what is added to each parameter. `bend`: 'numbers'
+    or 'gradients' are multiplied by 1.37 while recording. `free`: nothing but steps comes from the tape.
+    """
+
+    def __init__(
+        self,
+        tape: Tape,
+        start: int,
+        length: int,
+        stops: set[Any],
+        *,
+        play: bool = False,
+        shift: Sequence[Tensor | None] = (),
+        bend: str = "",
+        free: bool = False,
+        jitter: float = JITTER,
+        frozen: dict[int, set[int]] | None = None,
+    ):
+        self.tape, self.start, self.length, self.stops = tape, start, length, stops
+        self.play, self.shift, self.bend, self.free, self.jitter = play, shift, bend, free, jitter
+        self.state = 0 if start else 1
+        self.at = self.loss_at = self.step_at = 0
+        self.values: list[float] = []
+        self.params: list[Tensor] = []
+        self.aliases: dict[int, Tensor] = {}
+        self.kept: list[Tensor] = []
+        self.padding: dict[int, set[int]] = {}
+        self.excluded: set[int] = set()
+        self.known_frozen = frozen or {}
+        self.depends = False  # a number is another one at other parameters
+        self.late = False
+
+    def attach(self, session: Session) -> None:
+        self.session = session
+        session.muted = True
+
+    # -- the point
+
+    def _ready(self) -> list[Tensor]:
+        if not self.params:
+            found: dict[int, Tensor] = {}
+            for o in self.session.optimizers:
+                for group in o.param_groups:
+                    for p in group["params"]:
+                        found.setdefault(id(p), p)
+            for key, p in self.session.known.items():
+                found.setdefault(key, p)
+            self.params = [
+                p for p in found.values()
+                if p.requires_grad and p.is_leaf and p.is_floating_point() and p.layout == torch.strided
+            ]  # fmt: skip
+            self.index = {id(p): n for n, p in enumerate(self.params)}
+        return self.params
+
+    def _uses(self, args: Any) -> bool:
+        return any(
+            id(a) in self.index if isinstance(a, Tensor)
+            else isinstance(a, list | tuple) and self._uses(a)
+            for a in args
+        )  # fmt: skip
+
+    def _maybe_inject(self, args: Any) -> None:
+        if self.state == 1 and torch.is_grad_enabled():
+            self._ready()
+            if self._uses(args):
+                self._inject()
+
+    def _inject(self) -> None:
+        """The run stands before the first use of a parameter: move to the point, start the tape."""
+        self.state = 2
+        with self.session.silence(), torch.no_grad():
+            params = self._ready()
+            if self.play and [tuple(p.shape) for p in params] != self.tape.shapes:
+                raise Astray("it has other parameters when it is built again")
+            if not self.play:
+                self._settle(params)
+            for n, p in enumerate(params):
+                if self.tape.jitter:
+                    p.add_(self.tape.jitter[n])
+                if self.play and self.shift and self.shift[n] is not None:
+                    p.add_(self.shift[n].to(p.dtype))  # type: ignore[union-attr]
+            if not self.play:
+                self.tape.values = [p.detach().clone() for p in params]
+            self.places: dict[int, list[int]] = {}
+            for n, p in enumerate(params):
+                self.places.setdefault(place(p), []).append(n)
+
+    def _settle(self, params: list[Tensor]) -> None:
+        """Names, rows that stay where they are, and the way to a point beside all kinks at 0."""
+        tape = self.tape
+        tape.shapes = [tuple(p.shape) for p in params]
+        named = graph.held() if not self.bend else {}
+        tape.names = [
+            named.get(id(p)) or graph.variable_name(p) or f"parameter {n + 1}"
+            for n, p in enumerate(params)
+        ]
+        tape.frozen = dict(self.known_frozen) | self._frozen()
+        gen = torch.Generator().manual_seed(20_210_503)
+        for n, p in enumerate(params if self.jitter else []):
+            noise = torch.randn(p.shape, generator=gen, dtype=p.dtype).to(p.device)
+            step = noise.mul_(p.abs() + 0.1 * typical(p)).mul_(self.jitter)
+            for row in tape.frozen.get(n, ()):
+                step[row if row >= 0 else slice(None)] = 0.0
+            tape.jitter.append(step)
+
+    @property
+    def late_contracts(self) -> dict[int, set[int]]:
+        """What was learnt of the parameters after the point was chosen."""
+        found = self._frozen() if self.params else {}
+        return {n: rows for n, rows in found.items() if self.tape.frozen.get(n) != rows}
+
+    def _frozen(self) -> dict[int, set[int]]:
+        """By number of the parameter: rows that get no gradient by contract; {-1}: it is not looked at."""
+        return {
+            n: {-1} if id(p) in self.excluded else {r % len(p) for r in self.padding[id(p)]}
+            for n, p in enumerate(self.params)
+            if id(p) in self.excluded or id(p) in self.padding
+        }
+
+    # -- operations
+
+    def op(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        name = getattr(func, "__name__", "")
+        if "embedding" in name:
+            self._contracts(name, args, kwargs)
+        self._maybe_inject(args)
+        perform = self.session.perform
+        if self.state != 2:
+            return perform(func, args, kwargs)
+        if "fake_quant" in name:
+            return self._stop(perform(func, args, kwargs), args, always=True)
+        targets = written(name, args, kwargs, func)
+        if targets:
+            return self._write(func, args, kwargs, targets)
+        if name in NUMBERS:
+            return self._number(perform(func, args, kwargs), args)
+        getter = getattr(func.__self__, "__name__", "") if name == "__get__" else ""
+        if name == "detach" or getter == "data":
+            return self._stop(perform(func, args, kwargs), args)
+        if torch.is_grad_enabled() or (
+            getter and getter not in ("T", "mT", "H", "mH", "real", "imag")
+        ):
+            return perform(func, args, kwargs)
+        if name in ("requires_grad_", "register_hook", "retain_grad"):
+            return perform(func, args, kwargs)
+        return self._stop(perform(func, args, kwargs), args)
+
+    def applied(self, cls: Any, args: tuple[Any, ...], run: Callable[[], Any]) -> Any:
+        self.opaque()
+        result = run()
+        if self.state != 2 or not (cls in self.stops or not torch.is_grad_enabled()):
+            return result
+        return self._stop(result, args, always=True)
+
+    def opaque(self) -> None:
+        """A Function is about to run: what parameters it uses inside is not to be seen."""
+        if self.state == 1 and torch.is_grad_enabled() and self._ready():
+            self._inject()
+
+    def _event(self, kind: str, make: Callable[[], Any]) -> Any:
+        """Record what `make` gives, or return what was recorded in this place."""
+        if not self.play:
+            payload = make()
+            self.tape.events.append((kind, payload))
+            return payload
+        while (
+            self.free and self.at < len(self.tape.events) and self.tape.events[self.at][0] != kind
+        ):
+            self.at += 1  # what is free is not taken from the tape
+        if self.at >= len(self.tape.events) or self.tape.events[self.at][0] != kind:
+            raise Astray("it takes another way when it is run again")
+        self.at += 1
+        return self.tape.events[self.at - 1][1]
+
+    def _stop(self, result: Any, args: tuple[Any, ...], always: bool = False) -> Any:
+        """A result that is no part of the gradient: from the tape when played."""
+        found = _floats(result)
+        if not found or (self.free and not always):
+            return result
+        with self.session.silence(), torch.no_grad():
+            taped = self._event("stop", lambda: [t.detach().clone() for t in found])
+            if not self.play:
+                if always:
+                    return _mapped(result, [t.detach() for t in found])
+                return result
+            if len(taped) != len(found) or any(
+                a.shape != b.shape or a.dtype != b.dtype for a, b in zip(taped, found, strict=True)
+            ):
+                raise Astray("it takes another way when it is run again")
+            if self.free:
+                return _mapped(result, [t.detach() for t in found])
+            sources = {place(a) for a in args if isinstance(a, Tensor)}
+            copies = []
+            for t, live in zip(taped, found, strict=True):
+                copy = t.clone()
+                if place(live) in sources or place(live) in self.places:
+                    self.aliases[place(copy)] = self.aliases.get(place(live), live)
+                    self.kept.append(copy)
+                copies.append(copy)
+            return _mapped(result, copies)
+
+    def _number(self, result: Any, args: tuple[Any, ...]) -> Any:
+        real = isinstance(result, float) or (
+            not isinstance(result, bool | int) and args and args[0].is_floating_point()
+        )
+        with self.session.silence():
+            if not self.play and real:
+                self.tape.numbers.append(graph.line())
+                if self.bend == "numbers":
+                    result = _bent(result)
+            taped = self._event(
+                "number", lambda: result.copy() if hasattr(result, "copy") else result
+            )
+        if self.play and real and not _equal(taped, result):
+            self.depends = True
+        if not self.play or self.free:
+            return result
+        return taped.copy() if hasattr(taped, "copy") else taped
+
+    def _write(self, func: Any, args: Any, kwargs: Any, targets: list[Tensor]) -> Any:
+        """A write in place: into a parameter as the recorded change, elsewhere as recorded or live."""
+        hit = sorted({n for t in targets for n in self.places.get(place(self._live(t)), ())})
+        if hit and (not torch.is_grad_enabled() or not any(t.requires_grad for t in targets)):
+            with self.session.silence(), torch.no_grad():
+                if not self.play:
+                    before = {n: self.params[n].detach().clone() for n in hit}
+            if not self.play:
+                result = self.session.perform(func, args, kwargs)
+                with self.session.silence(), torch.no_grad():
+                    self._event(
+                        "write",
+                        lambda: {n: self.params[n].detach() - old for n, old in before.items()},
+                    )
+                    for n in hit:
+                        self.places.setdefault(place(self.params[n]), []).append(n)
+                return result
+            with self.session.silence(), torch.no_grad():
+                for n, delta in self._event("write", dict).items():
+                    self.params[n].data.add_(delta)
+            return args[0]
+        if args and isinstance(args[0], Tensor) and place(args[0]) in self.aliases:
+            args = (self.aliases[place(args[0])], *args[1:])
+            targets = [args[0]]
+        result = self.session.perform(func, args, kwargs)
+        if torch.is_grad_enabled() or any(t.requires_grad for t in targets) or self.free:
+            return result
+        with self.session.silence(), torch.no_grad():
+            taped = self._event("set", lambda: [t.detach().clone() for t in targets])
+            if self.play:
+                for t, v in zip(targets, taped, strict=True):
+                    t.copy_(v)
+        return result
+
+    def _live(self, t: Tensor) -> Tensor:
+        return self.aliases.get(place(t), t)
+
+    def _contracts(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Rows of a table that get no gradient, and tables whose gradient is scaled, by contract."""
+        bag = "bag" in name
+        weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
+        if not isinstance(weight, Tensor):
+            return
+
+        def option(key: str, n: int) -> Any:
+            return kwargs.get(key, args[n] if len(args) > n else None)
+
+        padding = option("padding_idx", 10 if bag else 2)
+        if isinstance(padding, int) and not (padding < 0 and name != "embedding"):
+            self.padding.setdefault(id(weight), set()).add(padding)
+        if option("max_norm", 3) is not None or option("scale_grad_by_freq", 5):
+            self.excluded.add(id(weight))
+
+    # -- backward passes
+
+    def backward(self, call: Call) -> tuple[bool, Any]:
+        if self.state == 1 and not call.inside_step:
+            self.late = True
+            raise Astray("no use of a parameter was seen before the backward")
+        if self.state != 2 or not self.play:
+            return False, None
+        if self.loss_at >= len(self.tape.losses):
+            raise Astray("it takes another way when it is run again")
+        loss = self.tape.losses[self.loss_at]
+        if loss.counted:
+            self.values.append(_dot(call.outputs, loss.cotangents))
+        self.loss_at += 1
+        if not any(later.counted for later in self.tape.losses[self.loss_at :]):
+            raise Stop
+        if call.create_graph:
+            return False, None
+        if loss.rng is not None:
+            torch.default_generator.set_state(loss.rng)
+        for (p, _), g in zip(call.leaves, loss.grads, strict=False):
+            p.grad = None if g is None else g.clone()
+        for n, g in loss.held.items():
+            self.params[n].grad = g.clone()
+        return True, tuple(None if d is None else d.clone() for d in loss.results) or None
+
+    def ran(self, call: Call) -> None:
+        if self.state != 2 or self.play:
+            return
+        counted = sum(x.counted for x in self.tape.losses) < LOSSES and not call.inside_step
+        about = None
+        if call.inputs:
+            about = frozenset(self.index[id(x)] for x in call.inputs if id(x) in self.index)
+            counted = counted and bool(about)
+        counted = counted and not (call.create_graph and not call.accumulate)
+        got = {self.index[k]: g.clone() for k, g in call.got.items() if k in self.index}
+        floats = [y for y in call.outputs if isinstance(y, Tensor)]
+        loss = Loss(
+            call.line, _dot(call.outputs, call.cotangents),
+            tuple(None if b is None else b.detach().clone() for b in call.cotangents), got, about, counted,
+            [None if p.grad is None else p.grad.detach().clone() for p, _ in call.leaves],
+            {n: p.grad.detach().clone() for n, p in enumerate(self.params) if p.grad is not None},
+            tuple(None if d is None else d.detach().clone() for d in call.results),
+            torch.get_rng_state(), floats[0].dtype if floats else torch.float64,
+        )  # fmt: skip
+        self.tape.losses.append(loss)
+        if not call.accumulate and not call.create_graph:
+            self.tape.inner += 1
+            if self.bend == "gradients":
+                with torch.no_grad():
+                    for d in call.results:
+                        if d is not None:
+                            d.mul_(BENT)
+
+    # -- steps
+
+    def before_step(self, optimizer: Any) -> None:
+        if self.state != 2:
+            return
+        with torch.no_grad():
+            self.before = [p.detach().clone() for p in self.params] if not self.play else []
+            if self.play:
+                self.stash = [p.grad for p in self.params]
+                for p in self.params:
+                    p.grad = None
+
+    def after_step(self, optimizer: Any) -> None:
+        done = len(self.session.steps)
+        if self.state == 2 and optimizer is not None:
+            with self.session.silence(), torch.no_grad():
+                if not self.play:
+                    self.tape.deltas.append({
+                        n: p.detach() - old
+                        for n, (p, old) in enumerate(zip(self.params, self.before, strict=True))
+                        if not torch.equal(p, old)
+                    })  # fmt: skip
+                elif self.step_at < len(self.tape.deltas):
+                    for n, delta in self.tape.deltas[self.step_at].items():
+                        self.params[n].data.add_(delta)
+                    for p, g in zip(self.params, self.stash, strict=True):
+                        p.grad = g
+                self.step_at += 1
+        if self.state == 0 and done >= self.start:
+            self.state = 1
+        elif done >= self.start + self.length:
+            raise Stop
+
+
+def typical(p: Tensor) -> float:
+    """The root mean square of the values, 0.1 where they are all zero."""
+    rms = float(p.detach().double().square().mean().sqrt()) if p.numel() else 0.0
+    return rms if rms > 0 else 0.1
+
+
+def _floats(result: Any) -> list[Tensor]:
+    items = result if isinstance(result, tuple | list) else (result,)
+    return [t for t in items if isinstance(t, Tensor) and (t.is_floating_point() or t.is_complex())]
+
+
+def _mapped(result: Any, replaced: list[Tensor]) -> Any:
+    """`result` with its floating tensors replaced, in order."""
+    if isinstance(result, Tensor):
+        return replaced[0]
+    queue = iter(replaced)
+    items = [
+        next(queue) if isinstance(t, Tensor) and (t.is_floating_point() or t.is_complex()) else t
+        for t in result
+    ]
+    if type(result) in (tuple, list):
+        return type(result)(items)
+    return type(result)(items)  # torch.return_types take one iterable
+
+
+def _dot(outputs: Sequence[Any], cotangents: Sequence[Tensor | None]) -> float:
+    total = 0.0
+    for y, g in zip(outputs, cotangents, strict=False):
+        if isinstance(y, Tensor) and not y.is_complex():
+            y = y.detach().double()
+            total += float((y if g is None else y * g.detach().double()).sum())
+    return total
+
+
+def _bent(x: Any) -> Any:
+    if isinstance(x, list):
+        return [_bent(v) for v in x]
+    return x if isinstance(x, bool | int) else x * BENT
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, list):
+        return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
+    if hasattr(a, "tolist"):
+        return _equal(a.tolist(), b.tolist())
+    return bool(a == b) or (a != a and b != b)

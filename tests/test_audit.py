@@ -1,0 +1,363 @@
+"""The audit of training loops: what is wrong is caught and named, what only looks wrong is passed."""
+
+import random
+
+import audit_more  # noqa: F401  adds to both sets
+import numpy as np
+import pytest
+import torch
+from audit_right import RIGHT, batch, classify, loop, net
+from audit_wrong import WRONG, stepper
+from click.testing import CliRunner
+from torch import nn
+from torch.autograd import Function
+from torch.nn import functional as F
+
+import bugzoo
+from bugzoo.auditor.audit import period
+from bugzoo.auditor.sketch import explain, sketch, solve
+from bugzoo.cli import cli
+from bugzoo.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_the_right_one_passes(name):
+    """No finding on a program that is right, whatever trick it uses."""
+    found = bugzoo.audit(RIGHT[name])
+
+    assert found.ok, str(found)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_the_wrong_one_is_caught(name):
+    """A finding that says what is wrong, with the step or the line where it shows."""
+    make_run, words = WRONG[name]
+
+    found = bugzoo.audit(make_run)
+
+    texts = [" ".join(str(f).split()) for f in found.findings]
+    assert any(words in text for text in texts), str(found)
+    assert all(f.step is not None or f.line for f in found.findings)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(
+    "name", ["norms_and_dropout", "vector_quantisation", "mixture_of_experts", "lstm_and_padding"]
+)
+def test_another_seed_changes_nothing(name, seed):
+    """Programs with kinks and choices pass at other points too."""
+    assert bugzoo.audit(RIGHT[name], seed=seed).ok
+
+
+# -- what a finding says
+
+
+def test_the_parameter_the_step_and_the_line_are_named():
+    """The result says which parameter, at which step, in which line, in numbers."""
+    found = bugzoo.audit(WRONG["zeroes_only_the_head"][0]).findings[0]
+
+    assert found.where.startswith("0.")
+    assert found.step == 2
+    assert found.line.startswith("audit_wrong.py:")
+    assert (found.yours, found.true) == (2.0, 1.0)
+
+
+def test_bisection_finds_the_parameter():
+    """Only the first layer's gradient is wrong, and it is the first layer that is named."""
+    found = bugzoo.audit(WRONG["edited_under_no_grad"][0]).findings[0]
+
+    assert found.where.startswith("0.")
+    assert found.yours != pytest.approx(found.true, rel=0.01)
+
+
+def test_numbers_of_intent_are_notes():
+    """A straight-through estimator is noted, with its line, and is no finding."""
+    found = bugzoo.audit(RIGHT["straight_through_function"])
+
+    assert found.ok
+    assert any(n.kind == "convention" and "Round" in n.what for n in found.notes)
+
+
+def test_the_result_is_a_table_and_plain_data():
+    """Like a Checkup: a frame, a dictionary, HTML, a text of 80 columns."""
+    found = bugzoo.audit(WRONG["steps_twice"][0])
+
+    assert list(found.to_frame()["channel"]) == ["trajectory"]
+    assert found.to_dict()["ok"] is False
+    assert "<pre" in found._repr_html_()
+    assert all(len(line) <= 80 for line in str(found).splitlines())
+
+
+# -- what it leaves behind
+
+
+def test_nothing_is_left_behind():
+    """Random states, the default dtype, grad mode and every patched name are as before."""
+    names = [
+        (torch.autograd, "_engine_run_backward"), (torch.Tensor, "detach"), (torch.Tensor, "register_hook"),
+        (torch.optim.Optimizer, "__init__"), (torch.optim.Optimizer, "zero_grad"), (nn.Module, "zero_grad"),
+    ]  # fmt: skip
+    before = [getattr(*n) for n in names]
+    torch.manual_seed(5)
+    np.random.seed(5)
+    random.seed(5)
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+
+    for make_run in (RIGHT["plain_adam"], WRONG["steps_twice"][0]):
+        bugzoo.audit(make_run)
+    with pytest.raises(UserError):
+        bugzoo.audit(lambda: lambda: 1 / 0)
+
+    assert [getattr(*n) for n in names] == before
+    assert "apply" not in vars(torch.autograd.function._SingleLevelFunction)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert (np.random.get_state()[1] == states[1]).all()
+    assert random.getstate() == states[2]
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.is_grad_enabled()
+
+
+def test_the_same_seed_gives_the_same_text():
+    """Two audits agree to the last digit."""
+
+    def said():
+        return [str(f) for f in bugzoo.audit(WRONG["edited_under_no_grad"][0], seed=3).findings]
+
+    assert said() == said()
+
+
+def test_a_long_run_is_stopped():
+    """The run is left after a few steps, and its own handlers of exceptions do not keep it."""
+    count = 0
+
+    def make_run():
+        model = net(6, 8, 3)
+        optimizer = torch.optim.SGD(model.parameters(), 0.05)
+
+        def run():
+            nonlocal count
+            for _ in range(100_000):
+                count += 1
+                try:
+                    optimizer.zero_grad()
+                    classify(model).backward()
+                    optimizer.step()
+                except Exception:
+                    pass
+
+        return run
+
+    assert bugzoo.audit(make_run).ok
+    assert count < 30
+
+
+def test_work_is_bounded():
+    """Passes of a plain loop: 30 steps' worth at most."""
+    cost = bugzoo.audit(RIGHT["relu_network_whole_run"]).cost
+
+    assert cost.forwards <= 30
+    assert cost.backwards <= 30
+
+
+# -- mistakes of the user
+
+
+@pytest.mark.parametrize(
+    ("make_run", "words"),
+    [
+        (lambda: None, "nothing callable"),
+        (lambda: 3, "returned int"),
+        (lambda: lambda: None, "never calls backward"),
+        (lambda: loop(net(6, 8, 3), lambda m: m(batch()[0])), "the training raised RuntimeError"),
+        (
+            lambda: stepper(net(6, 8, 3), lambda m, o: classify(m).backward()),
+            "never steps",
+        ),
+    ],
+)
+def test_what_cannot_be_audited_is_said(make_run, words):
+    """One message, with what was expected."""
+    with pytest.raises(UserError, match=words):
+        bugzoo.audit(make_run)
+
+
+def test_make_run_that_raises_is_said():
+    """The error of make_run itself is in the message."""
+
+    def make_run():
+        raise ValueError("no such file")
+
+    with pytest.raises(UserError, match="ValueError: no such file"):
+        bugzoo.audit(make_run)
+
+
+def test_no_function_at_all_is_said():
+    """A model in place of a function is a mistake of the user."""
+    with pytest.raises(UserError, match="expected a function"):
+        bugzoo.audit(3)
+
+
+def test_a_maker_that_is_not_deterministic_is_noted():
+    """What differs from build to build cannot be differentiated; the exact oracles still speak."""
+    source = random.SystemRandom()
+
+    def make_run():
+        model = net(6, 8, 3)
+
+        def loss(m):
+            x, y = batch()
+            return F.cross_entropy(m(x + source.random()), y)
+
+        return loop(model, loss)
+
+    found = bugzoo.audit(make_run)
+
+    assert found.ok
+    assert any("two runs from the same seed differ" in n.what for n in found.notes)
+
+
+# -- the parts
+
+
+def test_a_sketch_is_linear():
+    """sketch(a x + y) = a sketch(x) + sketch(y), for any size."""
+    for n in (3, 24, 1000):
+        x, y = torch.randn(n, dtype=torch.float64), torch.randn(n, dtype=torch.float64)
+
+        assert torch.allclose(sketch(2 * x + y), 2 * sketch(x) + sketch(y))
+
+
+def test_weights_are_found_and_the_plain_story_comes_first():
+    """What came since the last step explains a gradient before anything else does."""
+    a, b, c = (torch.randn(50, dtype=torch.float64) for _ in range(3))
+    p = torch.zeros(50, dtype=torch.float64, requires_grad=True)
+    sketches = [sketch(t) for t in (a, b, c)]
+
+    assert explain(sketches, 1, sketch(0.5 * c), p)[0] == pytest.approx([0, 0, 0.5])
+    assert explain(sketches, 1, sketch(a + b + c), p)[0] == pytest.approx([1, 1, 1])
+    assert solve(sketches, sketch(0.1 * a + c))[0] == pytest.approx([0.1, 0, 1], abs=1e-9)
+
+
+def test_the_period_of_a_game():
+    """Two players in turn make one iteration of two steps; five to one make one of six."""
+    assert period([0, 0, 0, 0]) == 1
+    assert period([0, 1, 0, 1]) == 2
+    assert period([0, 0, 0, 0, 0, 1] * 2) == 6
+
+
+class Cube(Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 3 * x**2 * g
+
+
+class CubeAndTwo(Cube):
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 2 * x**2 * g
+
+
+cube, cube_and_two = Cube.apply, CubeAndTwo.apply
+
+
+def test_a_function_bound_long_ago_is_met():
+    """`apply` taken when the module was imported is seen as well."""
+
+    def with_(function):
+        def loss(m):
+            x, y = batch()
+            return F.cross_entropy(m[2](function(m[0](x))), y)
+
+        return lambda: loop(net(6, 8, 3), loss)
+
+    wrong, right = bugzoo.audit(with_(cube_and_two)), bugzoo.audit(with_(cube))
+
+    assert "CubeAndTwo is not the derivative" in str(wrong)
+    assert right.ok
+
+
+# -- the command
+
+SCRIPT = """
+import sys, torch
+from helper import make
+if "--fail" in sys.argv: raise SystemExit("no data")
+model, optimizer = make()
+for n in range(50):
+    x = torch.randn(8, 4)
+    if "--wrong" not in sys.argv: optimizer.zero_grad()
+    loss = (model(x) - x[:, :1]).square().mean()
+    loss.backward()
+    optimizer.step()
+    print(loss.item())
+"""
+HELPER = """
+import torch
+def make():
+    model = torch.nn.Linear(4, 1)
+    return model, torch.optim.SGD(model.parameters(), 0.1)
+def make_run():
+    model, optimizer = make()
+    def step():
+        optimizer.zero_grad()
+        model(torch.randn(8, 4)).square().mean().backward()
+        optimizer.step()
+    return step
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "helper.py").write_text(HELPER)
+    return tmp_path / "train.py"
+
+
+def test_a_script_is_audited_unchanged(script):
+    """Exit code 0 for the right one, 1 for the wrong one; what the script prints is not shown."""
+    right = CliRunner().invoke(cli, ["audit", str(script), "--lr", "1"])
+    wrong = CliRunner().invoke(cli, ["audit", str(script), "--wrong"])
+
+    assert (right.exit_code, wrong.exit_code) == (0, 1)
+    assert right.output.startswith("ok: no defect in 4 steps")
+    assert "train.py:10" in wrong.output
+
+
+def test_a_maker_in_a_file_is_audited(script):
+    """FILE.py::MAKE_RUN, as JSON."""
+    made = CliRunner().invoke(cli, ["audit", "--json", f"{script.parent / 'helper.py'}::make_run"])
+
+    assert made.exit_code == 0
+    assert '"ok": true' in made.output
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--fail"], "ends with an error before it has trained: no data"),
+        (None, "there is no file"),
+    ],
+)
+def test_scripts_that_cannot_be_run_are_said(script, args, words):
+    """One message for a script that leaves with an error, or is not there."""
+    given = [str(script), *args] if args else ["nowhere.py"]
+
+    made = CliRunner().invoke(cli, ["audit", *given])
+
+    assert isinstance(made.exception, UserError)
+    assert words in str(made.exception)
