@@ -739,3 +739,14 @@ def shared_weight_assigned():
         o.step()
 
     return stepper(model, body)
+
+
+@wrong("does not depend on what is trained")
+def loss_of_a_detached_output():
+    def body(m, o):
+        x, y = batch()
+        o.zero_grad()
+        F.cross_entropy(m(x).detach().requires_grad_(), y).backward()
+        o.step()
+
+    return stepper(net(6, 8, 3), body)

@@ -21,6 +21,7 @@ def findings(ledger: Ledger, names: dict[int, str]) -> Iterator[Finding]:
     """One finding for each way in which the books do not balance."""
     views = ledger.views(names)
     yield from _hooks(ledger)
+    yield from _nothing(ledger, names)
     yield from _twice(ledger)
     yield from _not_finite(ledger)
     yield from _again(views)
@@ -40,6 +41,20 @@ def _hooks(ledger: Ledger) -> Iterator[Finding]:
             "side_effect", "a hook writes into the gradient that it was only shown", words, line=line,
             cause="an in-place operation in a hook that returns nothing; what lies below gets the "
             "changed gradient", variation="hook",
+        )  # fmt: skip
+
+
+def _nothing(ledger: Ledger, names: dict[int, str]) -> Iterator[Finding]:
+    """Steps, and no parameter of any optimizer was ever given a gradient."""
+    held = [p for params in ledger.params.values() for p in params if p.requires_grad]
+    used = any(not w.empty for p in held for w in ledger.weighings.get(id(p), []))
+    if held and not used and not any(ledger.got(p) for p in held):
+        more = f" and {len(held) - 1} more" if len(held) > 1 else ""
+        yield Finding(
+            "trajectory", "no parameter of an optimizer is ever given a gradient",
+            names.get(id(held[0]), "a parameter") + more, variation="the steps observed",
+            cause="the loss does not depend on what is trained: a detach(), .data, item() or no_grad in "
+            "between, or the optimizer holds other parameters than the model uses",
         )  # fmt: skip
 
 
