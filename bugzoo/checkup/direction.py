@@ -79,7 +79,7 @@ def _symmetric(x: Tensor) -> bool:
 
 def size(x: Tensor) -> float:
     """A step of h times this is small beside the values: their root mean square, at most 1."""
-    values = dense(x.detach()).abs().double()
+    values = dense(x.detach()).abs().double()  # of complex numbers the modulus
     values = values[values.isfinite() & (values > 0)]
     return min(1.0, values.square().mean().sqrt().item()) if values.numel() else 1.0
 

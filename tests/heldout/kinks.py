@@ -23,16 +23,12 @@ def keep(forward):
 
 @lookalike(lambda seed: torch.tensor([-1.0, 0.0, 2.0, 0.0]))
 def relu_at_zero():
-    return function(
-        keep(lambda x: x.clamp_min(0)), lambda ctx, g: g * (ctx.saved_tensors[0] > 0)
-    )
+    return function(keep(lambda x: x.clamp_min(0)), lambda ctx, g: g * (ctx.saved_tensors[0] > 0))
 
 
 @lookalike(lambda seed: torch.tensor([-1.0, 0.0, 2.0, 0.0]))
 def relu_at_zero_other_side():
-    return function(
-        keep(lambda x: x.clamp_min(0)), lambda ctx, g: g * (ctx.saved_tensors[0] >= 0)
-    )
+    return function(keep(lambda x: x.clamp_min(0)), lambda ctx, g: g * (ctx.saved_tensors[0] >= 0))
 
 
 @lookalike(randn((4, 5)))
@@ -113,9 +109,7 @@ def straight_through_by_detach():
 
 @lookalike(randn((4, 4)))
 def binarised_with_hard_tanh_gradient():
-    return function(
-        keep(torch.sign), lambda ctx, g: g * (ctx.saved_tensors[0].abs() <= 1)
-    )
+    return function(keep(torch.sign), lambda ctx, g: g * (ctx.saved_tensors[0].abs() <= 1))
 
 
 @lookalike(randn((4, 6)))

@@ -30,9 +30,7 @@ def layer_norm_weight_of_rank_two(wrong):
             while dw.dim() > 1:
                 dw, db = dw[0], db[0]
             gh = g * weight
-            dx = rstd * (
-                gh - gh.mean(-1, keepdim=True) - xhat * (gh * xhat).mean(-1, keepdim=True)
-            )
+            dx = rstd * (gh - gh.mean(-1, keepdim=True) - xhat * (gh * xhat).mean(-1, keepdim=True))
             return dx, dw, db
 
     return LayerNorm.apply

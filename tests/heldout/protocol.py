@@ -37,8 +37,10 @@ def cotangent_viewed(wrong):
         @staticmethod
         def backward(ctx, g):
             (x,) = ctx.saved_tensors
-            g = torch.empty_like(g, memory_format=torch.contiguous_format).view(-1).copy_(
-                torch.as_strided(g, (g.numel(),), (1,)) if wrong else g.reshape(-1)
+            g = (
+                torch.empty_like(g, memory_format=torch.contiguous_format)
+                .view(-1)
+                .copy_(torch.as_strided(g, (g.numel(),), (1,)) if wrong else g.reshape(-1))
             )
             return 2 * g.reshape(x.shape) * x
 
