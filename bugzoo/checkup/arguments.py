@@ -113,7 +113,7 @@ def _elementwise(target: Target, inputs: tuple[Any, ...], floats: list[int]) -> 
         place = tuple(size // 2 for size in mark.shape)
         mark[place] = 1.0
         with torch.no_grad():
-            made[n] += 0.37 * mark
+            made[n].add_(0.37 * mark)
         now = target.plain(made)
         reach = mark.expand_as(y[0]) != 0
         if len(now) != 1 or now[0].shape != y[0].shape or bool(((now[0] != y[0]) & ~reach).any()):

@@ -20,7 +20,8 @@ from bugzoo.checkup.variation import Variation, accepts
 from bugzoo.finding import Checkup, Note
 
 PASSES = 2500  # forwards and backwards spent on variations, at most; they are small
-SLOW = 0.3  # seconds for one variation of a large size: then the others of that kind are left out
+ALIKE = 3  # notes of one kind that are kept
+SLOW = 0.1  # seconds for one variation of a large size: then the others of that kind are left out
 
 
 class Battery:
@@ -46,7 +47,7 @@ class Battery:
 
     def run(self) -> None:
         given = self.inputs
-        if not all(bool(dense(t).isfinite().all()) for t in self.target.plain(given)):
+        if not all(bool(dense(t).isfinite().all()) for t in self.target.plain(copies(given))):
             self._note("skipped", "the outputs are not finite at the inputs given")
             if self.slopes:
                 self._variations(wide(self.target, given))
@@ -77,6 +78,8 @@ class Battery:
             for finding in uses.examine(self.target, given, self.gen, self.late, same, self.undone):
                 self._add(finding.variation, given, value.Seen([finding]))
             self.result.done.append("uses, as given")
+        if any(n.kind == "stop_gradient" for n in self.result.notes):
+            self.stopped = True  # at a single element it would look like a mistake
         if own:
             self.slopes = False  # the derivative is not what the gradient is held against
         if not self.slopes or any(f.channel == "value" for f in self.result.findings):
@@ -128,7 +131,7 @@ class Battery:
             if v.large and time.perf_counter() - start > SLOW:
                 slow.add(v.name)
                 self.undone.append(f"sizes beyond '{v.name}', which took too long")
-            if len(self.result.findings) >= 6:
+            if len(self.result.findings) >= 3:
                 return
 
     def _vary(self, v: Variation) -> None:
@@ -213,11 +216,12 @@ class Battery:
                     finding, variation=name, inputs=finding.inputs or shapes, seed=self.result.seed
                 ))  # fmt: skip
         for note in notes:
-            if note not in self.result.notes and len(self.result.notes) < 12:
+            alike = sum(n.kind == note.kind for n in self.result.notes)
+            if note not in self.result.notes and alike < ALIKE:
                 self.result.notes.append(note)
 
     def _note(self, kind: str, what: str) -> None:
-        if len(self.result.notes) < 20:
+        if sum(n.kind == kind for n in self.result.notes) < ALIKE:
             self.result.notes.append(Note(kind, what))
 
 

@@ -40,8 +40,9 @@ def examine(target: Target, given: tuple[Any, ...], gen: Generator) -> list[Find
     for (name, x), a, b in zip(target.leaves(given), got, true, strict=True):
         if a is None or b is None or allowed >= 1:
             continue
+        a, b = dense(a), dense(b)
         differs = compare(a, b, name)
-        size = max((float(dense(t).abs().max()) for t in (a, b) if t.numel()), default=0.0)
+        size = max((float(t.abs().max()) for t in (a, b) if t.numel()), default=0.0)
         steep = target.largest / max(float(x.detach().abs().max()) if x.numel() else 1.0, 1e-30)
         if differs.error * size <= 50 * torch.finfo(dtype).eps * steep:
             continue  # what is left after everything cancelled is rounding

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from bugzoo.checkup.direction import symmetric
 from bugzoo.checkup.target import Target, copies, weight
 from bugzoo.checkup.variation import Variation, accepts, shapes_of
 
 MOST = 24  # ways to split linked sizes that are tried
-BEYOND = (130, 1026)
-ROOM = 40_000  # numbers in the inputs of a large variation, at most
+BEYOND = {130: 4_000, 1026: 16_000}  # size, and numbers in inputs or outputs at most
 
 
 def small(
@@ -81,14 +81,28 @@ def other_sizes(
 def large_sizes(target: Target, inputs: tuple[Any, ...], gen: Generator) -> Iterator[Variation]:
     """Past a likely block: 130 and 1026 leave 2 over for every power of two up to 128 and 1024."""
     for size in sorted(all_sizes(inputs)):
-        for wanted in BEYOND:
-            made = resized(inputs, {size: wanted}, gen) if size < wanted else inputs
-            if made is not inputs and weight(made) <= ROOM:
-                yield Variation(f"size {size} -> {wanted}", made, large=True)
+        for wanted, room in BEYOND.items():
+            made = resized(inputs, {size: wanted}, gen)
+            if size >= wanted or weight(made) > room:
+                break
+            shapes = shapes_of(target, made)
+            if shapes is None or sum(map(math.prod, shapes)) > room:
+                break
+            yield Variation(f"size {size} -> {wanted}", _spread(made, gen), large=True)
+
+
+def _spread(inputs: tuple[Any, ...], gen: Generator) -> tuple[Any, ...]:
+    """Each value times exp(N(0, 1)): there is room for small and large ones, of the signs given."""
+    with torch.no_grad():
+        for x in inputs:
+            if isinstance(x, Tensor) and x.requires_grad and x.is_floating_point():
+                noise = torch.randn(x.shape, generator=gen, dtype=torch.float64)
+                x.mul_(noise.exp().to(x))
+    return inputs
 
 
 def other_ranks(target: Target, inputs: tuple[Any, ...], gen: Generator) -> Iterator[Variation]:
-    """One axis more in front, or one less, where the result gains or loses it too."""
+    """One axis more in front, where the result gains it too."""
     before = shapes_of(target, inputs) or []
     tensors = [
         n for n, x in enumerate(inputs) if isinstance(x, Tensor) and x.layout == torch.strided
@@ -101,11 +115,6 @@ def other_ranks(target: Target, inputs: tuple[Any, ...], gen: Generator) -> Iter
         after = shapes_of(target, made)
         if after and all((*a,) == (2, *b) for a, b in zip(after, before, strict=False)):
             yield Variation(f"{which} with an axis more in front", made)
-        if all(inputs[n].dim() > 1 for n in group):
-            made = _reshaped(inputs, group, gen, lambda s: s[1:])
-            after = shapes_of(target, made)
-            if after and all(a == b[1:] for a, b in zip(after, before, strict=False)):
-                yield Variation(f"{which} without its first axis", made)
 
 
 def _reshaped(
@@ -168,6 +177,8 @@ def _like(x: Tensor, shape: tuple[int, ...], gen: Generator) -> Tensor:
     integers are drawn; rows that were probabilities, or one-hot, are so again.
     """
     x = x.detach()
+    if symmetric(x) and shape[-1] == shape[-2]:
+        return _blocks(x, shape)
     floating = x.is_floating_point() or x.is_complex()
     shares = x.dim() > 1 and x.is_floating_point() and bool((x >= 0).all())
     shares = shares and torch.allclose(x.sum(-1), torch.ones(x.shape[:-1], dtype=x.dtype))
@@ -189,6 +200,14 @@ def _like(x: Tensor, shape: tuple[int, ...], gen: Generator) -> Tensor:
     if bool(((x == 0) | (x == 1)).all()):
         return torch.nn.functional.one_hot(mixed.argmax(-1), shape[-1]).to(x.dtype)
     return mixed / mixed.sum(-1, keepdim=True)
+
+
+def _blocks(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A part of a symmetric matrix, or several of it along the diagonal: symmetric, and as definite."""
+    n, lead = shape[-1], x.reshape(-1, *x.shape[-2:])
+    rows = [torch.block_diag(*[m] * -(-n // m.shape[-1]))[:n, :n] for m in lead]
+    pick = torch.arange(math.prod(shape[:-2])) % len(rows)
+    return torch.stack(rows)[pick].reshape(shape)
 
 
 def _jittered(x: Tensor, gen: Generator) -> Tensor:

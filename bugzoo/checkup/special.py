@@ -37,7 +37,11 @@ def at(
     name, x = leaves[leaf]
     y = target.forward(inputs)
     center = tuple(t.detach().clone() for t in y)
-    g = cotangents(y, gen)
+    used = any(t.requires_grad for t in y)
+    g = tuple(
+        b if t.requires_grad or not used else None
+        for b, t in zip(cotangents(y, gen), y, strict=True)
+    )
     try:
         dx = target.vjp(inputs, g, y)[leaf]
     except Exception as error:
@@ -51,7 +55,8 @@ def at(
             step[element] = 1.0
         u: Grads = [step if n == leaf else None for n in range(len(leaves))]
         yours = sum(number(ours[e]) for e in group)
-        where = f"{name}{[list(e) for e in group]} = {number(x.detach()[group[0]]):.6g}"
+        which = [list(e) for e in group] if len(group) < 4 else f", {len(group)} elements"
+        where = f"{name}{which} = {number(x.detach()[group[0]]):.6g}"
         if len(group) < len(elements) > 2 and not math.isnan(yours):
             continue  # one of three equal ones may be given any place by a sort: nothing bounds it
         _judge(seen, target, inputs, u, g, center, yours, where, x)

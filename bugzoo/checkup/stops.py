@@ -22,15 +22,20 @@ class Stops(Target):
     """A target whose detached values are those of its first run."""
 
     def __init__(self, target: Target):
-        super().__init__(target.fn, seed=target.seed)
+        super().__init__(self._held_still, seed=target.seed)
+        self.inner = target.fn
         self.held = target.held
         self.whole = target.whole
         self.tape: list[Tensor] = []
         self.recorded = False
 
+    def _held_still(self, *inputs: Any) -> Any:
+        with self._frozen():
+            return self.inner(*inputs)
+
     def plain(self, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
         """With gradients recorded, or the calls could not be told from those in a Function."""
-        with torch.enable_grad(), self._frozen():
+        with torch.enable_grad():
             return tuple(y.detach().clone() for y in self.forward(inputs))
 
     @contextmanager

@@ -33,18 +33,28 @@ def _slots(inputs: tuple[Any, ...]) -> list[int]:
 
 
 def _identities(target: Target, inputs: tuple[Any, ...], gen: Generator) -> set[int]:
-    """Outputs that equal an input bit by bit, and follow it."""
+    """Outputs that equal an input bit by bit, and follow it whatever the other leaves do."""
+    leaves = [x for _, x in target.leaves(inputs)]
+    before = [x.detach().clone() for x in leaves]
     found: set[int] | None = None
-    for factor in POINTS[:2]:
-        moved = _scaled(inputs, factor)
-        y = target.plain(moved)
-        equal = {
-            m
-            for m, out in enumerate(y)
-            for n in _slots(moved)
-            if out.shape == moved[n].shape and torch.equal(dense(out), dense(moved[n].detach()))
-        }
-        found = equal if found is None else found & equal
+    try:
+        for factor in POINTS:
+            with torch.no_grad():
+                for n, (x, old) in enumerate(zip(leaves, before, strict=True)):
+                    x.copy_(old * (factor + 0.1 * n))
+            y = target.plain(inputs)
+            equal = {
+                m
+                for m, out in enumerate(y)
+                for n in _slots(inputs)
+                if out.shape == inputs[n].shape
+                and torch.equal(dense(out), dense(inputs[n].detach()))
+            }
+            found = equal if found is None else found & equal
+    finally:
+        with torch.no_grad():
+            for x, old in zip(leaves, before, strict=True):
+                x.copy_(old)
     return found or set()
 
 

@@ -97,8 +97,26 @@ class Target:
         self.large += self.whole <= weight(inputs)
         ys, gs = zip(*pairs, strict=True)
         with seeded(self.seed + 1):
-            self.last = list(torch.autograd.grad(ys, wrt, gs, allow_unused=True, **options))
+            try:
+                self.last = list(torch.autograd.grad(ys, wrt, gs, allow_unused=True, **options))
+            except RuntimeError as error:
+                if "use_reentrant" not in str(error):
+                    raise
+                self.last = _accumulated(ys, wrt, gs, options.get("retain_graph", False))
         return self.last
+
+
+def _accumulated(ys: tuple, wrt: list[Tensor], gs: tuple, keep: bool) -> list[Tensor | None]:
+    """Gradients by way of .grad, for a reentrant checkpoint, which refuses autograd.grad."""
+    before = [x.grad for x in wrt]
+    try:
+        for x in wrt:
+            x.grad = None
+        torch.autograd.backward(ys, gs, retain_graph=keep)
+        return [x.grad for x in wrt]
+    finally:
+        for x, old in zip(wrt, before, strict=True):
+            x.grad = old
 
 
 def outputs(out: Any) -> tuple[Tensor, ...]:

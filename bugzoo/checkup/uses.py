@@ -21,6 +21,7 @@ from bugzoo.mismatch import compare
 
 Grads = list[Tensor | None]
 _FLOOR = 1e-12  # cotangents are of the size of 1: a gradient below this is rounding
+SUM_OF_TWO = 0.03  # the relative error that rounding may bring into a sum
 LAYOUTS = ("transposed", "narrow", "stepped", "expanded")
 
 
@@ -68,11 +69,17 @@ def cotangent_scale(target: Target, inputs: tuple, gen: Generator) -> Iterator[F
     g, h = cotangents(y, gen), cotangents(y, gen)
     dg = target.vjp(inputs, g, y, retain_graph=True)
     dh = target.vjp(inputs, h, y, retain_graph=True)
-    for a, c, words in ((-2.0, 0.5, "-2 g + 0.5 h"), (1e3, 0.0, "1000 g"), (1e-3, 0.0, "g / 1000")):
+    for a, c, words in (
+        (-2.0, 0.5, "-2 g + 0.5 h"),
+        (1024.0, 0.0, "1024 g"),
+        (-(2.0**-10), 0.0, "-g / 1024"),
+    ):
         mixed = tuple(a * s + c * t for s, t in zip(g, h, strict=True))
         got = target.vjp(inputs, mixed, y, retain_graph=True)
         want = [_mix(a, s, c, t) for s, t in zip(dg, dh, strict=True)]
         found = _furthest(target, inputs, got, want)
+        if c and found and found[0] < SUM_OF_TWO and target.eps > 1e-12:
+            continue  # a narrower type inside rounds a sum another way; a plain factor it does not
         if found:
             yield Finding(
                 "value", "the gradient is not linear in the cotangent", found[1], error=found[0],
@@ -237,9 +244,9 @@ def edited(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
     if not y or any(t.layout != torch.strided for t in y):
         return
     g = cotangents(y, gen)
-    want = _copy(target.vjp(inputs, _fresh(g), y))
     leaves = [x for _, x in target.leaves(inputs)]
-    for what in ("input", "output"):
+    want: Grads = []
+    for what in ("nothing", "input", "output"):
         # The operation gets tensors that may be edited: copies that are no leaves.
         given = tuple(x.clone() if isinstance(x, Tensor) and x.requires_grad else x for x in inputs)
         y = target.forward(given)
@@ -250,7 +257,7 @@ def edited(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
                 if isinstance(x, Tensor) and x is not old
             ]
             if what == "input"
-            else [t for t in y if t.requires_grad]
+            else [t for t in y if t.requires_grad and what == "output"]
         )
         try:
             with torch.no_grad():
@@ -260,7 +267,10 @@ def edited(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
             target.backwards += 1
         except RuntimeError:
             continue  # refused: that is right
-        found = _furthest(target, inputs, got, want)
+        if what == "nothing":
+            want = got
+            continue
+        found = _furthest(target, inputs, got, want) if want else None
         if found:
             yield Finding("side_effect", f"an {what} edited in place between the passes changes the "
                           "gradient, and no error says so", found[1], error=found[0],

@@ -77,6 +77,11 @@ def examine(
     first = slope(target, inputs, u, g, center)
     if not first.finite or not suspicious(first, dx, u):
         return Seen()
+    if first.error > 0.5 * abs(first.value):  # a jump within the step: at an exact zero, mostly
+        zeros = {n: dense(x.detach()) == 0 for n, (_, x) in enumerate(leaves)}
+        zeros = {n: z | (frozen or {}).get(n, False) for n, z in zeros.items()}
+        if any(bool((z & (v != 0)).any()) for z, v in zip(zeros.values(), u, strict=True)):
+            return examine(target, inputs, gen, only, zeros, stopped)
     for shrink in (1.0, 0.1):
         g = _smooth(target, inputs, _chosen(cotangents(y, gen), used), gen, frozen)
         u = _still(randoms([x for _, x in leaves], gen), frozen)
