@@ -171,7 +171,8 @@ def masked_softmax_of_an_empty_row(wrong):
     class Masked(Function):
         @staticmethod
         def forward(ctx, x, mask):
-            e = torch.where(mask, (x - x.amax(-1, keepdim=True)).exp(), 0.0)
+            top = x.masked_fill(~mask, -1e30).amax(-1, keepdim=True)
+            e = torch.where(mask, (x - top).exp(), 0.0)
             s = e.sum(-1, keepdim=True)
             ctx.save_for_backward(e, s)
             return e / s.clamp_min(1e-20)
