@@ -317,10 +317,13 @@ def in_company(target: Target, inputs: tuple, gen: Generator) -> Iterator[Findin
         return
     target.backwards += 1
     parts = iter(g.split([t.numel() for t in (*y, *(given[n] for n in slots))]))
-    fresh = target.forward(inputs)
+    lone = tuple(x.clone() if n in slots else x for n, x in enumerate(inputs))
+    fresh = target.forward(lone)
     mine = tuple(next(parts).reshape(t.shape).clone() if t.requires_grad and t.layout == torch.strided
                  else None for t in fresh)  # fmt: skip
-    want = target.vjp(inputs, mine, fresh)
+    outs, weights = zip(*[(t, b) for t, b in zip(fresh, mine, strict=True) if b is not None])
+    want = list(torch.autograd.grad(outs, leaves, weights, allow_unused=True))
+    target.backwards += 1
     rest = {id(inputs[n]): next(parts).reshape(inputs[n].shape) for n in slots}
     want = [_sum(d, rest.get(id(x))) for d, x in zip(want, leaves, strict=True)]
     found = _furthest(target, inputs, got, want)
