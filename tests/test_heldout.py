@@ -2,11 +2,10 @@
 
 import warnings
 
+import heldout
 import pytest
 
 import bugzoo
-import heldout
-from bugzoo.errors import UserError
 
 PAIRS, LOOKALIKES = heldout.everything()
 

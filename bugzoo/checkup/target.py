@@ -34,6 +34,7 @@ class Target:
     eps: float = 0.0  # of the narrowest output seen so far
     largest: float = 0.0  # absolute value in the last outputs
     marked: bool = True  # the caller said which inputs require grad
+    others: bool = True  # the function draws from NumPy or Python: looked up in its first call
     whole: int = 0  # numbers in the inputs given; 0 while they are not known
     large: int = 0  # passes spent on inputs of that size or more
     last: list[Tensor | None] = field(default_factory=list)  # gradients handed out last
@@ -64,9 +65,12 @@ class Target:
         """The floating outputs. Raises Rejected when the function raises or returns none."""
         self.forwards += 1
         self.large += self.whole <= weight(inputs)
-        with seeded(self.seed if seed is None else seed):
+        with seeded(self.seed if seed is None else seed, self.others):
+            before = _drawn() if self.forwards == 1 else None
             try:
                 out = self.fn(*inputs)
+                if before is not None:
+                    self.others = before != _drawn()
             except Exception as error:
                 first = str(error).strip().partition("\n")[0]
                 raise Rejected(f"{type(error).__name__}: {first}") from error
@@ -96,7 +100,7 @@ class Target:
         self.backwards += 1
         self.large += self.whole <= weight(inputs)
         ys, gs = zip(*pairs, strict=True)
-        with seeded(self.seed + 1):
+        with seeded(self.seed + 1, self.others):
             try:
                 self.last = list(torch.autograd.grad(ys, wrt, gs, allow_unused=True, **options))
             except RuntimeError as error:
@@ -128,6 +132,11 @@ def outputs(out: Any) -> tuple[Tensor, ...]:
     if isinstance(out, tuple | list):
         return tuple(y for part in out for y in outputs(part))
     return ()
+
+
+def _drawn() -> tuple[Any, ...]:
+    """Where the generators of NumPy and Python stand."""
+    return np.random.get_state()[1].tobytes(), np.random.get_state()[2], random.getstate()
 
 
 def _largest(y: Tensor) -> float:
@@ -196,18 +205,21 @@ def _overlaps(x: Tensor) -> bool:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """The global random states of torch, NumPy and Python set for the block, then put back."""
-    state, numbers, plain = torch.random.get_rng_state(), np.random.get_state(), random.getstate()
+def seeded(seed: int, others: bool = True) -> Iterator[None]:
+    """The random state of torch, and of NumPy and Python, set for the block, then put back."""
+    state = torch.random.get_rng_state()
     torch.random.default_generator.manual_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
+    if others:
+        numbers, plain = np.random.get_state(), random.getstate()
+        np.random.seed(seed)
+        random.seed(seed)
     try:
         yield
     finally:
         torch.random.set_rng_state(state)
-        np.random.set_state(numbers)
-        random.setstate(plain)
+        if others:
+            np.random.set_state(numbers)
+            random.setstate(plain)
 
 
 @contextmanager
