@@ -63,6 +63,8 @@ class Battery:
         double = wide(self.target, given)
         if self.slopes:
             self._value("as given", double)
+        if any(f.loud for f in self.result.findings):
+            return  # it raises: there is nothing to use
         if not any(t.requires_grad for t in self.target.forward(given)):
             return  # the graph is cut; that was found above, and there is no backward to use
         self._given_size(given, double)
@@ -156,29 +158,28 @@ class Battery:
             return
         self.result.done.append(name)
         if seen.findings and shrink and not frozen and only is None:
-            inputs, seen = self._smallest(inputs, seen)
+            seen = self._smallest(inputs, seen)
         self._add(name, inputs, seen)
 
-    def _smallest(
-        self, inputs: tuple[Any, ...], seen: value.Seen
-    ) -> tuple[tuple[Any, ...], value.Seen]:
+    def _smallest(self, inputs: tuple[Any, ...], seen: value.Seen) -> value.Seen:
         """Smaller inputs that show the same finding."""
         what = seen.findings[0].what
+        current = inputs
         for size in sorted(all_sizes(inputs), reverse=True):
             for wanted in (1, 2, 3, 5):
                 if wanted >= size or self.late():
                     break
-                tried = resized(inputs, {size: wanted}, self.gen)
+                tried = resized(current, {size: wanted}, self.gen)
                 with suppress(Rejected, RuntimeError, ValueError, IndexError):
                     if not accepts(self.target, tried):
                         continue
                     again = value.examine(self.target, tried, self.gen, stopped=self.stopped)
                     if again.findings and again.findings[0].what == what:
                         kept = replace(seen.findings[0], inputs=written(tried))
-                        inputs = tried
+                        current = tried
                         seen = value.Seen([kept, *seen.findings[1:]], seen.notes)
                         break
-        return inputs, seen
+        return seen
 
     def _doubtful(self, v: Variation) -> None:
         """Inputs that the forward happens to accept: a wrong gradient there is a note."""

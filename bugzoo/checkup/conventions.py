@@ -30,6 +30,8 @@ def overwritten(target: Target, inputs: tuple[Any, ...], finding: Finding) -> bo
         if not axes or axes > x.dim() or index.shape != x.shape[:axes]:
             continue
         here = element[:axes]
+        if any(i >= size for i, size in zip(here, index.shape, strict=True)):
+            continue
         for other in (index == index[here]).nonzero().tolist():
             if tuple(other) != here and _seen(target, inputs, slot, (*other, *element[axes:])):
                 return True

@@ -73,7 +73,12 @@ def randoms(tensors: Sequence[Tensor], gen: Generator) -> list[Tensor]:
 
 def symmetric(x: Tensor) -> bool:
     """A symmetric matrix stays one: what reads a triangle of it has its gradient defined so."""
-    square = x.layout == torch.strided and x.dim() >= 2 and x.shape[-1] == x.shape[-2] > 1
+    square = (
+        x.layout == torch.strided
+        and x.dim() >= 2
+        and x.shape[-1] == x.shape[-2] > 1
+        and x.numel() > 0
+    )
     return square and bool(torch.equal(x.detach(), x.detach().mT.conj()))
 
 

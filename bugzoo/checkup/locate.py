@@ -40,7 +40,9 @@ def locate(
     if x.numel() <= 64:
         true = torch.zeros_like(x.detach())
         for element in _elements(x):
-            true[element] = _coordinate(target, inputs, leaves, chosen, element, g, center)
+            true[element] = _coordinate(  # type: ignore[assignment]
+                target, inputs, leaves, chosen, element, g, center
+            )
         found = compare(yours, true, name)
         cause = cause or found.words.rpartition("; ")[2] * (found.words.count(";") > 1)
         gaps = (yours - true).abs().nan_to_num(0.0, 0.0, 0.0)
@@ -69,7 +71,7 @@ def _coordinate(target: Target, inputs: tuple, leaves: list, leaf: int, element:
     real = slope(target, inputs, u, g, center).value
     if not step.is_complex():
         return real
-    step[element] = 1j
+    step[element] = 1j  # type: ignore[assignment]
     return real + 1j * slope(target, inputs, u, g, center).value
 
 

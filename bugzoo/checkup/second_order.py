@@ -52,9 +52,9 @@ def examine(target: Target, inputs: tuple[Any, ...], gen: Generator, asked: bool
             return Seen()
     what = "the derivative of the gradient is wrong"
     if claims:
-        error = abs(got - close) / max(abs(got), abs(close))
+        gap = abs(got - close) / max(abs(got), abs(close))
         cause = "the backward is differentiated: a Function in it, or what it saved, is wrong or cut off"
-        return Seen([Finding("second_order", what, "along a random direction", got, close, error,
+        return Seen([Finding("second_order", what, "along a random direction", got, close, gap,
                              variation="backward differentiated", cause=cause)])  # fmt: skip
     said = f"{what} ({got:.4g}, true {close:.4g}): mark the backward once_differentiable"
     return Seen([], [Note("second_order", said)])
@@ -98,7 +98,9 @@ def _norm(grads: list, u: list) -> float:
 
 def _functions(roots: list[Any]) -> set[type]:
     """The custom Functions whose nodes a graph holds."""
-    found, seen, todo = set(), set(), [r for r in roots if r is not None]
+    found: set[type] = set()
+    seen: set[Any] = set()
+    todo = [r for r in roots if r is not None]
     while todo:
         node = todo.pop()
         if node in seen or len(seen) > 5000:

@@ -74,7 +74,7 @@ def _judge(
         return
     growth = growth_of(target, inputs, u, g, center)
     if math.isnan(yours):
-        if forgivable(target, inputs, growth):
+        if not s.finite or forgivable(target, inputs, growth):
             seen.notes.append(
                 Note("convention", f"gradient nan where the slope is infinite: {where}")
             )

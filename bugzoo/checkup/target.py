@@ -270,7 +270,7 @@ def _held(fn: Any) -> Iterator[tuple[str, Tensor]]:
     inner = getattr(fn, "func", None)  # functools.partial
     if inner is not None:
         yield from _held(inner)
-        named = [*enumerate(fn.args), *fn.keywords.items()]
+        named = [*enumerate(fn.args), *fn.keywords.items()]  # by place, by name
         yield from _leaves((f"argument {name}", value) for name, value in named)
     yield from _leaves(_captured(fn))
 
@@ -282,7 +282,9 @@ def _leaves(things: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Tensor]]:
         elif isinstance(value, nn.Module):
             yield from ((f"{name}.{n}", p) for n, p in value.named_parameters())
         elif isinstance(value, list | tuple | dict):
-            pairs = value.items() if isinstance(value, dict) else enumerate(value)
+            pairs: Iterable[tuple[Any, Any]] = (
+                value.items() if isinstance(value, dict) else enumerate(value)
+            )
             yield from _leaves(
                 (f"{name}[{n}]", v) for n, v in pairs if isinstance(v, Tensor | nn.Module)
             )

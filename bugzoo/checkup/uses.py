@@ -263,7 +263,7 @@ def edited(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
             with torch.no_grad():
                 for t in spoil:
                     t.add_(1.0)
-            got = list(torch.autograd.grad(y, leaves, _fresh(g), allow_unused=True))
+            got: Grads = list(torch.autograd.grad(y, leaves, _fresh(g), allow_unused=True))
             target.backwards += 1
         except RuntimeError:
             continue  # refused: that is right
@@ -322,10 +322,10 @@ def in_company(target: Target, inputs: tuple, gen: Generator) -> Iterator[Findin
     mine = tuple(next(parts).reshape(t.shape).clone() if t.requires_grad and t.layout == torch.strided
                  else None for t in fresh)  # fmt: skip
     outs, weights = zip(*[(t, b) for t, b in zip(fresh, mine, strict=True) if b is not None])
-    want = list(torch.autograd.grad(outs, leaves, weights, allow_unused=True))
+    plain: Grads = list(torch.autograd.grad(outs, leaves, weights, allow_unused=True))
     target.backwards += 1
     rest = {id(inputs[n]): next(parts).reshape(inputs[n].shape) for n in slots}
-    want = [_sum(d, rest.get(id(x))) for d, x in zip(want, leaves, strict=True)]
+    want: Grads = [_sum(d, rest.get(id(x))) for d, x in zip(plain, leaves, strict=True)]
     found = _furthest(target, inputs, got, want)
     if found:
         yield Finding("side_effect", "the gradient is another one beside a second consumer of the input",

@@ -230,7 +230,7 @@ def _not_finite(target: Target, inputs: tuple, leaves: list, dx: Grads, g: tuple
         infinite = (
             max(growth) > 3 and not bool(d[element].isnan()) and not guarded(target, inputs, growth)
         )
-        if infinite or forgivable(target, inputs, growth):
+        if not s.finite or infinite or forgivable(target, inputs, growth):
             return Seen(
                 [], [Note("convention", f"gradient {number(d[element])}, slope infinite: {where}")]
             )

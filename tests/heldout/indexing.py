@@ -319,7 +319,7 @@ def top_1_router_renormalised(wrong):
 
     def f(x):
         p = x.softmax(-1)
-        w, i = p.max(-1)
+        w = p.max(-1).values
         w = torch.tensor(w.tolist(), dtype=x.dtype) if wrong else w
         return w[:, None] * x
 
