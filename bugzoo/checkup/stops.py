@@ -28,6 +28,9 @@ class Stops(Target):
         self.whole = target.whole
         self.tape: list[Tensor] = []
         self.recorded = False
+        self.left = (
+            False  # torch was left by way of NumPy, where a detach is needed and says nothing
+        )
 
     def _held_still(self, *inputs: Any) -> Any:
         with self._frozen():
@@ -40,7 +43,7 @@ class Stops(Target):
 
     @contextmanager
     def _frozen(self) -> Iterator[None]:
-        real = Tensor.detach
+        real, numpy = Tensor.detach, Tensor.numpy
         played = iter(self.tape)
 
         def detach(x: Tensor) -> Tensor:
@@ -52,9 +55,15 @@ class Stops(Target):
             old = next(played, None)
             return old.clone() if old is not None and old.shape == x.shape else real(x)
 
+        def left(x: Tensor, *args: Any, **options: Any) -> Any:
+            self.left = True
+            return numpy(x, *args, **options)
+
+        Tensor.numpy = left  # type: ignore[assignment, method-assign]
         Tensor.detach = detach  # type: ignore[assignment, method-assign]
         try:
             yield
         finally:
+            Tensor.numpy = numpy  # type: ignore[method-assign]
             Tensor.detach = real  # type: ignore[method-assign]
             self.recorded = True

@@ -106,7 +106,7 @@ class Target:
             except RuntimeError as error:
                 if "use_reentrant" not in str(error):
                     raise
-                self.last = _accumulated(ys, wrt, gs, options.get("retain_graph", False))
+                self.last = _accumulated(ys, wrt, gs, bool(options.get("retain_graph")))
         return self.last
 
 
@@ -270,7 +270,10 @@ def _held(fn: Any) -> Iterator[tuple[str, Tensor]]:
     inner = getattr(fn, "func", None)  # functools.partial
     if inner is not None:
         yield from _held(inner)
-        named = [*enumerate(fn.args), *fn.keywords.items()]  # by place, by name
+        named: list[tuple[Any, Any]] = [
+            *enumerate(fn.args),
+            *fn.keywords.items(),
+        ]  # by place, by name
         yield from _leaves((f"argument {name}", value) for name, value in named)
     yield from _leaves(_captured(fn))
 

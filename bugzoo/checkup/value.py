@@ -116,7 +116,7 @@ def _explained(
             notes.append(said)
     stops = Stops(target)
     stops.plain(inputs)
-    if stops.tape and (stopped or not _starved(target, inputs, g, dx, u)):
+    if stops.tape and not stops.left and (stopped or not _starved(target, inputs, g, dx, u)):
         t = slope(stops, inputs, u, g)
         target.forwards += stops.forwards
         if t.finite and not suspicious(t, dx, u):
