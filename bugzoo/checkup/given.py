@@ -18,7 +18,8 @@ def inputs_of(make_inputs: Any, seed: int) -> tuple[tuple[Any, ...], bool]:
     """(inputs, marked): all floating ones require grad where none was marked."""
     made = make_inputs
     if callable(make_inputs) and not isinstance(make_inputs, Tensor | nn.Module):
-        made, again = _made(make_inputs, seed), _made(make_inputs, seed)
+        with seeded(seed):  # once: a maker that draws without its seed must show
+            made, again = _made(make_inputs, seed), _made(make_inputs, seed)
         if _shapes(made) != _shapes(again):
             raise UserError(
                 f"make_inputs gives other shapes each time: {_shapes(made)}, then {_shapes(again)}.\n"
@@ -46,8 +47,7 @@ def _made(maker: Any, seed: int) -> Any:
     except (TypeError, ValueError):
         takes = 1
     try:
-        with seeded(seed):
-            return maker(seed) if takes else maker()
+        return maker(seed) if takes else maker()
     except Exception as error:
         if "CUDA" in str(error) or "NVIDIA" in str(error):
             raise UserError(
