@@ -34,9 +34,6 @@ def special_values(
             column = [(i, *(n // 2 for n in x.shape[1:])) for i in range(x.shape[0])]
             value = x[column[0]].item()
             yield _put(target, inputs, number, name, column, value, "a constant column")
-        if x.dim() > 1 and 1 < x.numel() <= 64:
-            every = [tuple(int(i) for i in e) for e in torch.ones(x.shape).nonzero()]
-            yield _put(target, inputs, number, name, every, 0.0, "all zeros")
         for c in bounds:
             yield _put(target, inputs, number, name, row[:1], c, f"one element = {c:g}")
 
