@@ -33,8 +33,6 @@ def examine(target: Target, inputs: tuple[Any, ...], gen: Generator, asked: bool
         dx = target.vjp(inputs, g, y, create_graph=True)
         second = _functions([d.grad_fn for d in dx if d is not None])
         claims = asked or bool(second - own)
-        if not any(d is not None and d.requires_grad for d in dx):
-            return Seen()
         v = [torch.zeros(()) if d is None else _weights(d, gen) for d in dx]
         ours = _differentiated(target, inputs, dx, v)
     except Exception as error:
@@ -62,6 +60,8 @@ def examine(target: Target, inputs: tuple[Any, ...], gen: Generator, asked: bool
 
 def _differentiated(target: Target, inputs: tuple, dx: list, v: list) -> list[Tensor | None]:
     pairs = [(d, w) for d, w in zip(dx, v, strict=True) if d is not None and d.requires_grad]
+    if not pairs:
+        return [None for _ in dx]  # a gradient that is constant, or claims to be
     target.backwards += 1
     leaves = [x for _, x in target.leaves(inputs)]
     outs, weights = zip(*pairs, strict=True)

@@ -136,7 +136,8 @@ def outputs(out: Any) -> tuple[Tensor, ...]:
 
 def _drawn() -> tuple[Any, ...]:
     """Where the generators of NumPy and Python stand."""
-    return np.random.get_state()[1].tobytes(), np.random.get_state()[2], random.getstate()
+    _, keys, place, *_ = np.random.get_state(legacy=True)
+    return np.asarray(keys).tobytes(), place, random.getstate()
 
 
 def _largest(y: Tensor) -> float:
