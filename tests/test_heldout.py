@@ -19,6 +19,8 @@ NOTED = {
     "focal_modulator_is_constant": "stop_gradient",
     "local_response_neighbours": "stop_gradient",
     "closure_over_weights": "stop_gradient",
+    "max_of_two_detached": "stop_gradient",
+    "moe_combine_ignores_capacity": "stop_gradient",
     "straight_through_forgets_identity": "stop_gradient",
     "intermediate_kept_for_second_order": "second_order",
 }
