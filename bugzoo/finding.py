@@ -158,6 +158,7 @@ class Checkup(Result):
     """The result of `check`; `done` names the variations that were run, in order."""
 
     done: list[str] = field(default_factory=list)
+    given: int = 0  # of all passes those on inputs of the size given or more
 
     @property
     def healthy(self) -> str:

@@ -63,9 +63,9 @@ def pattern(yours: Tensor, true: Tensor) -> str:
         return "all zeros"
     if near(yours, -true):
         return "the sign is wrong"
-    norm = (true * true).sum()
+    norm = true.abs().square().sum()
     if norm > 0:
-        ratio = ((yours * true).sum() / norm).item()
+        ratio = ((yours * true.conj()).sum() / norm).item()
         if abs(ratio) > 1e-9 and near(yours, ratio * true):
             return f"a common factor of {ratio:.6g}"
     if true.dim() >= 2 and near(yours, true.mT):

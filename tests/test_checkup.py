@@ -210,13 +210,54 @@ def test_the_place_and_both_numbers_are_named():
     assert found.findings[0].yours / found.findings[0].true == pytest.approx(1.5, rel=1e-3)
 
 
-def test_a_declared_gradient_is_respected():
-    """A straight-through estimator is a finding, and none when it is declared."""
+def test_a_surrogate_is_noted_and_a_lent_cotangent_still_watched():
+    """Of a staircase nobody wants the derivative; writing into the cotangent is wrong all the same."""
     make = normal((3, 4))
-    ste = function(lambda ctx, x: x.round(), lambda ctx, g: g)
+    ste = function(lambda ctx, x: x.round(), lambda ctx, g: g.clone())
+    writes = function(lambda ctx, x: x.round(), lambda ctx, g: g.mul_(1.5))
 
-    assert not bugzoo.check(ste, make).ok
+    assert "surrogate" in [n.kind for n in bugzoo.check(ste, make).notes]
+    assert bugzoo.check(ste, make).ok
     assert bugzoo.check(ste, make, declare="straight_through").ok
+    assert not bugzoo.check(writes, make, declare="straight_through").ok
+
+
+def test_the_passes_on_the_given_size_are_few():
+    """At most 150, whatever is found on small inputs."""
+    found = bugzoo.check(torch.tanh, normal((60, 60)))
+
+    assert 0 < found.given <= 150
+
+
+def test_a_function_that_does_not_return_is_given_up():
+    """With a budget: one message."""
+
+    def hangs(x):
+        while True:
+            x = x * 1
+
+    with pytest.raises(UserError, match="did not return within the budget"):
+        bugzoo.check(hangs, normal((2,)), budget=0.2)
+
+
+def test_cuda_that_is_not_there_is_one_message():
+    """Of the maker, not of torch."""
+
+    def make(seed):
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+    with pytest.raises(UserError, match="CUDA"):
+        bugzoo.check(torch.tanh, make)
+
+
+def test_a_module_is_left_as_it_was():
+    """Buffers, modes and gradients."""
+    layer = nn.BatchNorm1d(3)
+    before = {k: v.clone() for k, v in layer.state_dict().items()}
+    assert bugzoo.check(layer, normal((5, 3), dtype=torch.float32)).ok
+
+    assert all(torch.equal(before[k], v) for k, v in layer.state_dict().items())
+    assert layer.training and all(p.grad is None for p in layer.parameters())
 
 
 def test_cost_does_not_grow_with_the_inputs():

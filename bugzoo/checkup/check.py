@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor
 
-from bugzoo.checkup import precision, uses, value, variations
-from bugzoo.checkup.target import Rejected, Target, copies, dense, flat
+from bugzoo.checkup.battery import Battery
+from bugzoo.checkup.deadline import Late, deadline
+from bugzoo.checkup.given import inputs_of
+from bugzoo.checkup.target import Rejected, Target, copies, dense, untouched, weight
 from bugzoo.errors import UserError
 from bugzoo.finding import ORDER, Checkup, Cost, Finding, Note
 from bugzoo.model import DECLARATIONS
 
-PASSES = 1500  # forwards and backwards spent on variations, at most; they are small
+PATIENCE = 20.0  # seconds of work without a budget; what is left then is noted
 
 
 def check(
@@ -28,6 +27,7 @@ def check(
     budget: float | None = None,
     declare: str | tuple[str, ...] = (),
     seed: int = 0,
+    second_order: bool = False,
 ) -> Checkup:
     """Examine the backward of `fn` at inputs derived from `make_inputs`.
 
@@ -37,6 +37,7 @@ def check(
     none does, all of them are. `budget` is in seconds; what was not done is noted.
     `declare`: what is so by intent, see bugzoo.model.DECLARATIONS: 'straight_through' (the gradient
     is not the derivative of the forward) or 'stop_gradient' (some elements get none).
+    `second_order`: examine the derivative of the gradient even where no Function claims one.
 
     Raises UserError when there is nothing to examine. Wrong gradients are findings, never raised.
     """
@@ -46,194 +47,49 @@ def check(
             raise UserError(
                 f"unknown declaration '{word}'; expected one of {', '.join(DECLARATIONS)}"
             )
-    start = time.perf_counter()
+    start, work = time.perf_counter(), time.thread_time()
     gen = torch.Generator().manual_seed(seed)
     target = Target(fn)
-    inputs = _inputs(make_inputs, seed)
+    inputs, target.marked = inputs_of(make_inputs, seed)
+    target.whole = weight(inputs)
     result = Checkup(seed=seed)
-    _trial_run(target, inputs)
-    result.cost = Cost(bytes=sum(x.nbytes for x in inputs if isinstance(x, Tensor)))
+    started = False
 
     def late() -> bool:
-        return budget is not None and time.perf_counter() - start > budget
+        if budget is None:  # no promise was made: on a busy machine work counts, not waiting
+            return time.thread_time() - work > PATIENCE
+        return time.perf_counter() - start > budget
 
-    random = _randomness(target, inputs, result)
-    battery = _Battery(target, inputs, gen, result, late, declared, random)
-    battery.run()
+    battery = None
+    with untouched(fn, inputs):
+        try:
+            with deadline(None if budget is None else 2 * budget + 1):
+                first = _trial_run(target, inputs)
+                started = True
+                random = _randomness(target, inputs, first, result)
+                battery = Battery(target, inputs, gen, result, late, declared, random, second_order)
+                battery.run()
+        except Late:
+            if not started:
+                raise UserError(
+                    f"the function did not return within the budget of {budget:g} s on the inputs given"
+                ) from None
+            result.notes.append(Note("skipped", "the function did not return in time; the rest"))
+    if battery is not None and battery.undone:
+        result.notes.append(Note("skipped", f"no time for {'; '.join(battery.undone)}"))
     result.findings = _distinct(result.findings)
-    result.cost = replace(
-        result.cost, forwards=target.forwards, backwards=target.backwards,
-        seconds=time.perf_counter() - start,
+    result.given = target.large
+    result.cost = Cost(
+        target.forwards, target.backwards, time.perf_counter() - start,
+        sum(dense(x).nbytes for x in inputs if isinstance(x, Tensor)),
     )  # fmt: skip
     return result
 
 
-class _Battery:
-    """The order of the examinations, and when to stop."""
-
-    def __init__(
-        self,
-        target: Target,
-        inputs: tuple[Any, ...],
-        gen: Generator,
-        result: Checkup,
-        late: Callable[[], bool],
-        declared: tuple[str, ...],
-        random: bool,
-    ):
-        self.target, self.inputs, self.gen, self.result = target, inputs, gen, result
-        self.late, self.declared, self.random = late, declared, random
-        self.slopes = "straight_through" not in declared and not random
-        self.stopped = "stop_gradient" in declared
-
-    def run(self) -> None:
-        given = self.inputs
-        if not all(bool(dense(t).isfinite().all()) for t in self.target.plain(given)):
-            self._note("skipped", "the outputs are not finite at the inputs given")
-            if self.slopes:
-                self._variations(_wide(self.target, given))
-            return
-        try:
-            writes = list(uses.lent(self.target, copies(given), self.gen))
-        except Exception:
-            writes = []  # the backward raises: that is told below
-        self._add("as given", given, value.Seen(writes))
-        if any("forward" in f.what for f in writes):
-            return  # nothing below holds for a function that changes its inputs
-        wide = _wide(self.target, given)
-        if self.slopes:
-            self._value("as given", wide)
-        if not any(t.requires_grad for t in self.target.forward(given)):
-            return  # the graph is cut; that was found above, and there is no backward to use
-        self._uses(given)
-        if any(f.channel == "value" for f in self.result.findings):
-            return
-        count = len(self.target.plain(wide))
-        if self.slopes and count > 1:
-            for n in range(min(count, 4)):
-                self._value(f"output {n} alone", wide, only=n)
-        if self.slopes and wide is not given:
-            self._precision(given, wide)
-        if self.slopes:
-            self._variations(wide)
-
-    def _variations(self, wide: tuple[Any, ...]) -> None:
-        small = variations.small(self.target, wide, self.gen)
-        spent = self.target.forwards + self.target.backwards
-        for v in variations.derive(self.target, small, self.gen):
-            if not v.name:
-                continue
-            if self.late() or self.target.forwards + self.target.backwards - spent > PASSES:
-                self._note("skipped", f"out of budget before the variation '{v.name}'")
-                return
-            if not variations.accepts(self.target, v.inputs):
-                continue
-            if v.doubtful:
-                self._doubtful(v)
-                continue
-            self._value(v.name, v.inputs, frozen=v.frozen)
-            if v.special and not self.stopped:
-                leaf = v.special[0][0]
-                elements = [element for _, element in v.special]
-                with suppress(Rejected):  # a step out of the domain
-                    seen = value.at(self.target, v.inputs, leaf, elements, self.gen)
-                    self._add(v.name, v.inputs, seen)
-            if len(self.result.findings) >= 6:
-                return
-
-    def _value(self, name: str, inputs: tuple[Any, ...], only: int | None = None,
-               frozen: dict[int, Tensor] | None = None) -> None:  # fmt: skip
-        try:
-            seen = value.examine(self.target, inputs, self.gen, only, frozen, self.stopped)
-        except Rejected:
-            return
-        self.result.done.append(name)
-        self._add(name, inputs, seen)
-
-    def _doubtful(self, v: variations.Variation) -> None:
-        """Inputs that the forward happens to accept: a wrong gradient there is a note."""
-        self.result.done.append(v.name)
-        try:
-            seen = value.examine(self.target, v.inputs, self.gen, stopped=self.stopped)
-        except Rejected:
-            return
-        for finding in seen.findings:
-            self._note(
-                "risk", f"{finding.what} ({v.name}: {_described(v.inputs)}); forbid it or mend it"
-            )
-
-    def _precision(self, given: tuple[Any, ...], wide: tuple[Any, ...]) -> None:
-        found = precision.examine(self.target, given, self.gen)
-        self.result.done.append("given precision against float64")
-        self._add("given precision against float64", given, value.Seen(found))
-
-    def _uses(self, inputs: tuple[Any, ...]) -> None:
-        if self.random:
-            return
-        for finding in uses.examine(self.target, inputs, self.gen):
-            self._add(finding.variation, inputs, value.Seen([finding]))
-        self.result.done.append("uses, as given")
-
-    def _add(self, name: str, inputs: tuple[Any, ...], seen: value.Seen) -> None:
-        shapes = _described(inputs)
-        for finding in seen.findings:
-            if _overwritten(inputs, finding):
-                # Of several writes to one place one wins: which one, no documentation says.
-                seen.notes.append(Note("convention", f"repeated indices in a write ({name})"))
-                continue
-            if finding.loud and name != "as given":
-                # Loud, and only on inputs of ours: the author may never have meant to accept them.
-                seen.notes.append(Note("raises", f"{finding.what}; inputs: {shapes} ({name})"))
-                continue
-            self.result.findings.append(
-                replace(finding, variation=name, inputs=shapes, seed=self.result.seed)
-            )
-        for note in seen.notes:
-            if note not in self.result.notes and len(self.result.notes) < 12:
-                self.result.notes.append(note)
-
-    def _note(self, kind: str, what: str) -> None:
-        self.result.notes.append(Note(kind, what))
-
-
-def _inputs(make_inputs: Any, seed: int) -> tuple[Any, ...]:
-    """The given inputs as fresh leaves; all floating ones require grad where none was marked."""
-    if callable(make_inputs) and not isinstance(make_inputs, Tensor | nn.Module):
-        try:
-            takes = len(inspect.signature(make_inputs).parameters)
-        except (TypeError, ValueError):
-            takes = 1
-        try:
-            made = make_inputs(seed) if takes else make_inputs()
-            again = make_inputs(seed) if takes else make_inputs()
-        except Exception as error:
-            raise UserError(f"make_inputs raised {type(error).__name__}: {error}") from error
-        if _shapes(made) != _shapes(again):
-            raise UserError(
-                f"make_inputs gives other shapes each time: {_shapes(made)}, then {_shapes(again)}.\n"
-                "Expected the same shapes for the same seed."
-            )
-    else:
-        made = make_inputs
-    made = made if isinstance(made, tuple | list) else (made,)
-    inputs = copies(tuple(made))
-    tensors = [x for x in flat(inputs) if isinstance(x, Tensor)]
-    floats = [x for x in tensors if x.is_floating_point() or x.is_complex()]
-    modules = any(isinstance(x, nn.Module) for x in inputs)
-    if not floats and not modules:
-        kinds = ", ".join(str(x.dtype) for x in tensors) or "no tensors"
-        raise UserError(
-            f"no differentiable input: got {kinds}; expected a floating or complex tensor"
-        )
-    if not any(x.requires_grad for x in floats):
-        for x in floats:
-            x.requires_grad_()
-    return inputs
-
-
-def _trial_run(target: Target, inputs: tuple[Any, ...]) -> None:
+def _trial_run(target: Target, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    """The first call, on copies: a forward may spoil what it gets."""
     try:
-        y = target.forward(inputs)
+        y = _first_call(target, inputs)
     except Rejected as error:
         raise UserError(f"the function raised on the inputs given: {error}") from error
     if not y:
@@ -242,34 +98,38 @@ def _trial_run(target: Target, inputs: tuple[Any, ...]) -> None:
         )
     if not any(t.requires_grad for t in y) and not target.leaves(inputs):
         raise UserError("no output requires grad: nothing to differentiate")
+    return tuple(t.detach().clone() for t in y)
 
 
-def _randomness(target: Target, inputs: tuple[Any, ...], result: Checkup) -> bool:
+def _first_call(target: Target, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    try:
+        return target.forward(copies(inputs))
+    except Rejected as error:
+        if "leaf Variable" not in str(error) or "in-place" not in str(error):
+            raise
+    # A declared in-place operation works on what another operation made, never on a leaf.
+    inner = target.fn
+    target.fn = lambda *given: inner(
+        *(x.clone() if isinstance(x, Tensor) and x.requires_grad else x for x in given)
+    )
+    return target.forward(copies(inputs))
+
+
+def _randomness(
+    target: Target, inputs: tuple[Any, ...], first: tuple[Tensor, ...], result: Checkup
+) -> bool:
     """Seeded randomness is noted and kept fixed; what no seed fixes cannot be examined by slopes."""
-    one, same = target.plain(copies(inputs)), target.plain(copies(inputs))
-    with torch.no_grad():
-        other = tuple(t.detach() for t in target.forward(copies(inputs), seed=target.seed + 77))
-    if not _equal(one, same):
+    same = target.plain(copies(inputs))
+    if not _equal(first, same):
         result.notes.append(
             Note("random", "two runs from the same seed differ: values are not examined")
         )
         return True
-    if not _equal(one, other):
-        result.notes.append(
-            Note("random", "the function draws from torch's generator: seeded inside")
-        )
+    with torch.no_grad():
+        other = tuple(t.detach() for t in target.forward(copies(inputs), seed=target.seed + 77))
+    if not _equal(first, other):
+        result.notes.append(Note("random", "the function draws random numbers: seeded inside"))
     return False
-
-
-def _wide(target: Target, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The inputs in float64 where the function takes them; difference quotients need the digits."""
-    narrow = any(
-        isinstance(x, Tensor) and x.is_floating_point() and x.dtype != torch.float64 for x in inputs
-    )
-    if not narrow or any(isinstance(x, nn.Module) for x in inputs) or target.held:
-        return inputs
-    made = copies(inputs, torch.float64)
-    return made if variations.accepts(target, made) else inputs
 
 
 def _equal(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> bool:
@@ -277,32 +137,6 @@ def _equal(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> bool:
         s.shape == t.shape and torch.equal(dense(s).nan_to_num(), dense(t).nan_to_num())
         for s, t in zip(a, b, strict=True)
     )
-
-
-def _shapes(inputs: Any) -> str:
-    return _described(inputs if isinstance(inputs, tuple | list) else (inputs,))
-
-
-def _described(inputs: Any) -> str:
-    """'4x6 float64, 4 int64, None': the inputs in words."""
-
-    def one(x: Any) -> str:
-        if isinstance(x, Tensor):
-            shape = "x".join(map(str, x.shape)) or "scalar"
-            return f"{shape} {str(x.dtype).removeprefix('torch.')}"
-        return type(x).__name__ if isinstance(x, nn.Module | list | tuple | dict) else repr(x)
-
-    return ", ".join(map(one, inputs))
-
-
-def _overwritten(inputs: tuple[Any, ...], finding: Finding) -> bool:
-    """Indices repeat, and an element that the result does not show at all gets a gradient."""
-    repeated = any(
-        x.numel() > len(x.unique())
-        for x in flat(inputs)
-        if isinstance(x, Tensor) and x.dtype in (torch.int32, torch.int64)
-    )
-    return repeated and finding.true == 0 and bool(finding.yours)
 
 
 def _distinct(findings: list[Finding]) -> list[Finding]:

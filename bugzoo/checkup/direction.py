@@ -65,21 +65,26 @@ def randoms(tensors: Sequence[Tensor], gen: Generator) -> list[Tensor]:
         drawn = torch.randn(x.shape, generator=gen, dtype=torch.float64)
         if x.is_complex():
             drawn = torch.complex(drawn, torch.randn(x.shape, generator=gen, dtype=torch.float64))
-        if _symmetric(x):
+        if symmetric(x):
             drawn = drawn + drawn.mT.conj()
         made.append((drawn * size(x)).to(x.dtype).to(x.device))
     return made
 
 
-def _symmetric(x: Tensor) -> bool:
+def symmetric(x: Tensor) -> bool:
     """A symmetric matrix stays one: what reads a triangle of it has its gradient defined so."""
-    square = x.layout == torch.strided and x.dim() >= 2 and x.shape[-1] == x.shape[-2] > 1
+    square = (
+        x.layout == torch.strided
+        and x.dim() >= 2
+        and x.shape[-1] == x.shape[-2] > 1
+        and x.numel() > 0
+    )
     return square and bool(torch.equal(x.detach(), x.detach().mT.conj()))
 
 
 def size(x: Tensor) -> float:
     """A step of h times this is small beside the values: their root mean square, at most 1."""
-    values = dense(x.detach()).abs().double()
+    values = dense(x.detach()).abs().double()  # of complex numbers the modulus
     values = values[values.isfinite() & (values > 0)]
     return min(1.0, values.square().mean().sqrt().item()) if values.numel() else 1.0
 

@@ -6,11 +6,13 @@ the function itself, and tensors that the function holds in its closure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +32,12 @@ class Target:
     backwards: int = 0
     seed: int = SEED
     eps: float = 0.0  # of the narrowest output seen so far
+    largest: float = 0.0  # absolute value in the last outputs
+    marked: bool = True  # the caller said which inputs require grad
+    others: bool = True  # the function draws from NumPy or Python: looked up in its first call
+    whole: int = 0  # numbers in the inputs given; 0 while they are not known
+    large: int = 0  # passes spent on inputs of that size or more
+    last: list[Tensor | None] = field(default_factory=list)  # gradients handed out last
     held: list[tuple[str, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -56,13 +64,18 @@ class Target:
     def forward(self, inputs: tuple[Any, ...], seed: int | None = None) -> tuple[Tensor, ...]:
         """The floating outputs. Raises Rejected when the function raises or returns none."""
         self.forwards += 1
-        with seeded(self.seed if seed is None else seed):
+        self.large += self.whole <= weight(inputs)
+        with seeded(self.seed if seed is None else seed, self.others):
+            before = _drawn() if self.forwards == 1 else None
             try:
                 out = self.fn(*inputs)
+                if before is not None:
+                    self.others = before != _drawn()
             except Exception as error:
                 first = str(error).strip().partition("\n")[0]
                 raise Rejected(f"{type(error).__name__}: {first}") from error
         found = outputs(out)
+        self.largest = max([0.0, *(_largest(y) for y in found)])
         self.eps = max([self.eps, *(torch.finfo(y.dtype).eps for y in found)])
         return found
 
@@ -85,9 +98,29 @@ class Target:
         if not pairs:
             return [None for _ in wrt]
         self.backwards += 1
+        self.large += self.whole <= weight(inputs)
         ys, gs = zip(*pairs, strict=True)
-        with seeded(self.seed + 1):
-            return list(torch.autograd.grad(ys, wrt, gs, allow_unused=True, **options))
+        with seeded(self.seed + 1, self.others):
+            try:
+                self.last = list(torch.autograd.grad(ys, wrt, gs, allow_unused=True, **options))
+            except RuntimeError as error:
+                if "use_reentrant" not in str(error):
+                    raise
+                self.last = _accumulated(ys, wrt, gs, bool(options.get("retain_graph")))
+        return self.last
+
+
+def _accumulated(ys: tuple, wrt: list[Tensor], gs: tuple, keep: bool) -> list[Tensor | None]:
+    """Gradients by way of .grad, for a reentrant checkpoint, which refuses autograd.grad."""
+    before = [x.grad for x in wrt]
+    try:
+        for x in wrt:
+            x.grad = None
+        torch.autograd.backward(ys, gs, retain_graph=keep)
+        return [x.grad for x in wrt]
+    finally:
+        for x, old in zip(wrt, before, strict=True):
+            x.grad = old
 
 
 def outputs(out: Any) -> tuple[Tensor, ...]:
@@ -99,6 +132,22 @@ def outputs(out: Any) -> tuple[Tensor, ...]:
     if isinstance(out, tuple | list):
         return tuple(y for part in out for y in outputs(part))
     return ()
+
+
+def _drawn() -> tuple[Any, ...]:
+    """Where the generators of NumPy and Python stand."""
+    _, keys, place, *_ = np.random.get_state(legacy=True)
+    return np.asarray(keys).tobytes(), place, random.getstate()
+
+
+def _largest(y: Tensor) -> float:
+    y = dense(y.detach())
+    return float(y.abs().nan_to_num(0.0, 0.0, 0.0).max()) if y.numel() else 0.0
+
+
+def weight(inputs: tuple[Any, ...]) -> int:
+    """How many numbers the tensors among the inputs hold."""
+    return sum(x.numel() for x in flat(inputs) if isinstance(x, Tensor))
 
 
 def flat(inputs: tuple[Any, ...]) -> list[Any]:
@@ -130,8 +179,10 @@ def _copy(x: Tensor, dtype: torch.dtype | None) -> Tensor:
     x = x.detach()
     if dtype is not None and x.is_floating_point():
         x = x.to(dtype)
+    elif dtype is not None and x.is_complex():
+        x = x.to(dtype.to_complex())
     if x.layout != torch.strided:
-        return x.clone()
+        return x.detach().clone()
     dense_like = x.is_contiguous() or not _overlaps(x)
     if not dense_like:
         return x.clone()
@@ -155,14 +206,61 @@ def _overlaps(x: Tensor) -> bool:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """torch's global random state set for the block, then put back."""
+def seeded(seed: int, others: bool = True) -> Iterator[None]:
+    """The random state of torch, and of NumPy and Python, set for the block, then put back."""
     state = torch.random.get_rng_state()
     torch.random.default_generator.manual_seed(seed)
+    if others:
+        numbers, plain = np.random.get_state(), random.getstate()
+        np.random.seed(seed)
+        random.seed(seed)
     try:
         yield
     finally:
         torch.random.set_rng_state(state)
+        if others:
+            np.random.set_state(numbers)
+            random.setstate(plain)
+
+
+@contextmanager
+def untouched(fn: Any, inputs: tuple[Any, ...]) -> Iterator[None]:
+    """Buffers and modes of the modules that take part are put back: a check is no training."""
+    modules = list(dict.fromkeys(_modules(fn, inputs)))
+    modes = [(m, m.training) for top in modules for m in top.modules()]
+    buffers = [(b, b.detach().clone()) for top in modules for b in top.buffers()]
+    grads = [(p, p.grad) for top in modules for p in top.parameters()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        with torch.no_grad():
+            for b, old in buffers:
+                b.copy_(old)
+        for p, grad in grads:
+            p.grad = grad
+
+
+def _modules(fn: Any, inputs: tuple[Any, ...]) -> Iterator[nn.Module]:
+    owner = fn if isinstance(fn, nn.Module) else getattr(fn, "__self__", None)
+    for thing in (owner, getattr(fn, "func", None), *dict(_captured(fn)).values(), *inputs):
+        if isinstance(thing, nn.Module):
+            yield thing
+
+
+def _captured(fn: Any) -> Iterator[tuple[str, Any]]:
+    """What a function uses from outside: the cells of its closure, and globals by name."""
+    code = getattr(fn, "__code__", None)
+    for name, cell in zip(
+        getattr(code, "co_freevars", ()), getattr(fn, "__closure__", None) or (), strict=False
+    ):
+        with suppress(ValueError):
+            yield name, cell.cell_contents
+    space = getattr(fn, "__globals__", {})
+    for name in getattr(code, "co_names", ()):
+        if isinstance(space.get(name), Tensor | nn.Module):
+            yield name, space[name]
 
 
 def _held(fn: Any) -> Iterator[tuple[str, Tensor]]:
@@ -173,13 +271,24 @@ def _held(fn: Any) -> Iterator[tuple[str, Tensor]]:
     inner = getattr(fn, "func", None)  # functools.partial
     if inner is not None:
         yield from _held(inner)
-    names = getattr(getattr(fn, "__code__", None), "co_freevars", ())
-    for name, held in zip(names, getattr(fn, "__closure__", None) or (), strict=False):
-        try:
-            value = held.cell_contents
-        except ValueError:
-            continue
+        named: list[tuple[Any, Any]] = [
+            *enumerate(fn.args),
+            *fn.keywords.items(),
+        ]  # by place, by name
+        yield from _leaves((f"argument {name}", value) for name, value in named)
+    yield from _leaves(_captured(fn))
+
+
+def _leaves(things: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Tensor]]:
+    for name, value in things:
         if isinstance(value, Tensor) and value.requires_grad and value.is_leaf:
             yield name, value
         elif isinstance(value, nn.Module):
             yield from ((f"{name}.{n}", p) for n, p in value.named_parameters())
+        elif isinstance(value, list | tuple | dict):
+            pairs: Iterable[tuple[Any, Any]] = (
+                value.items() if isinstance(value, dict) else enumerate(value)
+            )
+            yield from _leaves(
+                (f"{name}[{n}]", v) for n, v in pairs if isinstance(v, Tensor | nn.Module)
+            )

@@ -21,7 +21,7 @@ from bugzoo.cli import _address
     "--budget",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Stop after this time.",
+    help="Stop after this time, and say what was not done.",
 )
 @click.option(
     "--declare",
@@ -30,6 +30,9 @@ from bugzoo.cli import _address
     help="straight_through or stop_gradient (repeatable).",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of inputs and probes.")
+@click.option(
+    "--second-order", is_flag=True, help="Examine the derivative of the gradient in any case."
+)
 @click.option("--json", "as_json", is_flag=True, help="One object.")
 def command(
     operation: str,
@@ -37,6 +40,7 @@ def command(
     budget: float | None,
     declare: tuple[str, ...],
     seed: int,
+    second_order: bool,
     as_json: bool,
 ) -> None:
     """Examine FN, a function, an autograd.Function or a module, at inputs derived from MAKER's.
@@ -56,7 +60,7 @@ def command(
         fn = fn.apply
     elif isinstance(fn, type) and issubclass(fn, torch.nn.Module):
         fn = fn()
-    found = check(fn, maker, budget=budget, declare=declare, seed=seed)
+    found = check(fn, maker, budget=budget, declare=declare, seed=seed, second_order=second_order)
     click.echo(json.dumps(found.to_dict(), indent=2, default=str) if as_json else str(found))
     if not found.ok:
         raise SystemExit(1)

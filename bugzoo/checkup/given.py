@@ -1,0 +1,92 @@
+"""The inputs as they are given: a maker or examples, made into fresh leaves; and inputs in words."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bugzoo.checkup.target import copies, flat, seeded, weight
+from bugzoo.errors import UserError
+
+SHOWN = 24  # numbers that are printed; of larger inputs the shapes only
+
+
+def inputs_of(make_inputs: Any, seed: int) -> tuple[tuple[Any, ...], bool]:
+    """(inputs, marked): all floating ones require grad where none was marked."""
+    made = make_inputs
+    if callable(make_inputs) and not isinstance(make_inputs, Tensor | nn.Module):
+        with seeded(seed):  # once: a maker that draws without its seed must show
+            made, again = _made(make_inputs, seed), _made(make_inputs, seed)
+        if _shapes(made) != _shapes(again):
+            raise UserError(
+                f"make_inputs gives other shapes each time: {_shapes(made)}, then {_shapes(again)}.\n"
+                "Expected the same shapes for the same seed."
+            )
+    made = made if isinstance(made, tuple | list) else (made,)
+    inputs = copies(tuple(made))
+    tensors = [x for x in flat(inputs) if isinstance(x, Tensor)]
+    floats = [x for x in tensors if x.is_floating_point() or x.is_complex()]
+    if not floats and not any(isinstance(x, nn.Module) for x in inputs):
+        kinds = ", ".join(str(x.dtype) for x in tensors) or "no tensors"
+        raise UserError(
+            f"no differentiable input: got {kinds}; expected a floating or complex tensor"
+        )
+    marked = any(x.requires_grad for x in floats)
+    if not marked:
+        for x in floats:
+            x.requires_grad_()
+    return inputs, marked
+
+
+def _made(maker: Any, seed: int) -> Any:
+    try:
+        takes = len(inspect.signature(maker).parameters)
+    except (TypeError, ValueError):
+        takes = 1
+    try:
+        return maker(seed) if takes else maker()
+    except Exception as error:
+        if "CUDA" in str(error) or "NVIDIA" in str(error):
+            raise UserError(
+                f"make_inputs asks for CUDA, and there is none: {first_line(error)}\n"
+                "Make the inputs on the CPU, or run where a GPU is."
+            ) from error
+        raise UserError(f"make_inputs raised {type(error).__name__}: {error}") from error
+
+
+def _shapes(inputs: Any) -> str:
+    return described(inputs if isinstance(inputs, tuple | list) else (inputs,))
+
+
+def described(inputs: Any) -> str:
+    """'4x6 float64, 4 int64, None': the inputs in words."""
+
+    def one(x: Any) -> str:
+        if isinstance(x, Tensor):
+            shape = "x".join(map(str, x.shape)) or "scalar"
+            return f"{shape} {str(x.dtype).removeprefix('torch.')}"
+        return type(x).__name__ if isinstance(x, nn.Module | list | tuple | dict) else repr(x)
+
+    return ", ".join(map(one, inputs))
+
+
+def written(inputs: tuple[Any, ...]) -> str:
+    """The inputs in words, and their numbers where they are few."""
+    words = described(inputs)
+    tensors = [x for x in inputs if isinstance(x, Tensor) and x.layout == torch.strided]
+    if not tensors or weight(inputs) > SHOWN:
+        return words
+    return f"{words} = {', '.join(_numbers(x.detach().tolist()) for x in tensors)}"
+
+
+def _numbers(x: Any) -> str:
+    if isinstance(x, list):
+        return f"[{', '.join(map(_numbers, x))}]"
+    return f"{x:.4g}" if isinstance(x, float | complex) else str(x)
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]

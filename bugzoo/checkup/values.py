@@ -1,0 +1,98 @@
+"""Special values: zeros, ties, bounds, large and small ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bugzoo.checkup.direction import symmetric
+from bugzoo.checkup.target import Target, copies
+from bugzoo.checkup.variation import Variation
+
+
+def special_values(
+    target: Target, inputs: tuple[Any, ...], literals: list[float]
+) -> Iterator[Variation]:
+    """Zeros, ties, and the bounds that the code itself names, put into single elements."""
+    bounds = [c for c in literals if c != 0][:6] or [1.0, -1.0]
+    leaves = target.leaves(inputs)[:4]
+    for number, (name, x) in enumerate(leaves):
+        if x.numel() == 0 or not x.is_floating_point() or x.layout != torch.strided:
+            continue
+        row = _row(x)
+        yield _put(target, inputs, number, name, row[:1], 0.0, "one zero")
+        if len(row) > 1:
+            yield _put(target, inputs, number, name, row[:2], 0.0, "two zeros")
+            yield _tied(target, inputs, number, name, row)
+        if len(row) > 2:
+            yield _put(target, inputs, number, name, row, 0.0, "a row of zeros")
+            yield _put(target, inputs, number, name, row, x[row[0]].item(), "a constant row")
+        if x.dim() > 1 and x.shape[0] > 1:
+            column = [(i, *(n // 2 for n in x.shape[1:])) for i in range(x.shape[0])]
+            value = x[column[0]].item()
+            yield _put(target, inputs, number, name, column, value, "a constant column")
+        for c in bounds:
+            yield _put(target, inputs, number, name, row[:1], c, f"one element = {c:g}")
+
+
+def _row(x: Tensor) -> list[tuple[int, ...]]:
+    """The elements of one row in the middle of the tensor."""
+    if x.dim() == 0:
+        return [()]
+    lead = tuple(n // 2 for n in x.shape[:-1])
+    return [(*lead, i) for i in range(x.shape[-1])]
+
+
+def _put(
+    target: Target, inputs: tuple, leaf: int, name: str, elements: list, value: float, what: str
+) -> Variation:
+    made = copies(inputs)
+    x = target.leaves(made)[leaf][1]
+    if x is target.leaves(inputs)[leaf][1]:  # held by the function itself: not ours to change
+        return Variation("", ())
+    mirror = symmetric(x)
+    with torch.no_grad():
+        for element in elements:
+            x[element] = value
+        if mirror:  # what reads one triangle has its gradient defined on symmetric matrices
+            x.copy_(x.tril() + x.tril(-1).mT.conj())
+            return Variation(f"{what} in {name}", made)
+    mask = torch.zeros(x.shape, dtype=torch.bool)
+    for element in elements:
+        mask[element] = True
+    special = tuple((leaf, element) for element in elements)
+    return Variation(f"{what} in {name}", made, special, {leaf: mask})
+
+
+def _tied(target: Target, inputs: tuple, leaf: int, name: str, row: list) -> Variation:
+    """Two elements of a row equal, both its largest."""
+    made = copies(inputs)
+    x = target.leaves(made)[leaf][1]
+    if x is target.leaves(inputs)[leaf][1] or symmetric(x):
+        return Variation("", ())
+    with torch.no_grad():
+        top = max(x[e].item() for e in row)
+        x[row[0]] = top
+        x[row[-1]] = top
+    mask = x.detach() == top  # the largest itself is one of them
+    tied = tuple((leaf, tuple(int(i) for i in e)) for e in mask.nonzero())
+    return Variation(f"a tie for the largest in {name}", made, tied, {leaf: mask})
+
+
+def magnitudes(inputs: tuple[Any, ...]) -> Iterator[Variation]:
+    """Each input larger, smaller, of the other sign; far out only a finite gradient is asked for."""
+    for factor, word in (
+        (30.0, "30 times larger"),
+        (1e-3, "1000 times smaller"),
+        (-1.0, "of the other sign"),
+        (1e3, "1000 times larger"),
+    ):
+        for n, x in enumerate(inputs):
+            if isinstance(x, Tensor) and x.requires_grad:
+                made = copies(inputs)
+                with torch.no_grad():
+                    made[n].mul_(factor)
+                yield Variation(f"input {n} {word}", made, finite=factor > 100)
