@@ -22,6 +22,7 @@ _HOME = {
     "Engine": "engine",
     "Loop": "loop",
     "results": "trials.frame",
+    "watch": "watcher.watch",
 }
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "correct",
     "detector",
     "results",
+    "watch",
 ]
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from bugzoo.loop import Loop
     from bugzoo.model import Case, Context, Verdict, bug, control, correct, detector
     from bugzoo.trials.frame import results
+    from bugzoo.watcher.watch import watch
 
 
 def __getattr__(name: str) -> Any:
