@@ -27,8 +27,9 @@ class Calls(TorchFunctionMode):
 
     .backward(loss, line)     before it runs
     .cleared(line)            a .grad is set to None or zeroed
-    .clipped(line)            after torch's clipping wrote into gradients, or a clamp_ did
+    .clipped(line, written, done)   before and after torch's clipping wrote into gradients, or a clamp_ did
     .read(), .wrote()         .grad is read, or set, outside of torch
+    .made(out)                a function returned this tensor; told while `curious`
     .hooked()                 hooks on saved tensors are in force; asked while `curious`
     """
 
@@ -57,9 +58,12 @@ class Calls(TorchFunctionMode):
         if self.curious and _hooked(True) is not None:
             self.listener.hooked()
         look = self.table.get(func)
-        if look is None:
-            return func(*args, **(kwargs or {}))
-        return look(func, args, kwargs or {}, sys._getframe(1))
+        if look is not None:
+            return look(func, args, kwargs or {}, sys._getframe(1))
+        out = func(*args, **(kwargs or {}))
+        if self.curious and isinstance(out, Tensor):
+            self.listener.made(out)
+        return out
 
     def _backward(self, func: Any, args: Any, kwargs: Any, frame: Any) -> Any:
         losses = args[0] if args else kwargs.get("tensors", ())
@@ -87,9 +91,11 @@ class Calls(TorchFunctionMode):
     def _scaled(self, func: Any, args: Any, kwargs: Any, frame: Any) -> Any:
         clip = lines.within(frame, CLIP)
         by_hand = func is torch.Tensor.clamp_ and not lines.from_torch(frame)
+        if not (clip or by_hand):
+            return func(*args, **kwargs)
+        self.listener.clipped(frame, args[0], False)
         done = func(*args, **kwargs)
-        if clip or by_hand:
-            self.listener.clipped(frame, args[0])
+        self.listener.clipped(frame, args[0], True)
         return done
 
 

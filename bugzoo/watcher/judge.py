@@ -185,6 +185,23 @@ class Judge:
                     f"{step.name} gets gradients of earlier steps again, scaled by {fact.number:.3g} "
                     "in between: right if that is momentum by hand",
                 )
+            elif fact.kind == "twice":
+                self.log.report(
+                    ("twice", step.optimizer), step.number, [account.name],
+                    channel="trajectory",
+                    what=f"a loss is sent backward twice, and {step.name} spends both",
+                    cause="two backward passes went through the same mean or sum: one call too many, or "
+                    "a running total of losses",
+                    line=fact.line.text,
+                )  # fmt: skip
+            elif fact.kind == "unscaled_again":
+                self.log.report(
+                    ("unscaled_again", step.optimizer), step.number, [account.name],
+                    channel="trajectory",
+                    what="the first micro-batches of a window are unscaled again with each later one",
+                    cause=f"a factor of {fact.number:.3g} is right once, before the step of {step.name}",
+                    line=step.line.text,
+                )  # fmt: skip
             elif fact.kind == "foreign":
                 other = fact.lots[0].task
                 self.log.report(
@@ -256,13 +273,13 @@ class Judge:
         past = self.history[step.optimizer]
         if len(past) >= HISTORY and total > 0 and math.isfinite(total):
             usual = median(past)
-            if usual > 0 and total > EXTREME * usual:
+            if total > 1 and usual > 0 and total > EXTREME * max(past):
                 self.log.report(
                     ("exploded", step.optimizer), step.number,
                     channel="trajectory",
                     what=f"the gradient of {step.name} explodes",
-                    cause=f"its norm is {total:.3g}; the median of the {len(past)} steps before is "
-                    f"{usual:.3g}",
+                    cause=f"its norm is {total:.3g}; of the {len(past)} steps before the largest is "
+                    f"{max(past):.3g}",
                     line=step.line.text,
                 )  # fmt: skip
             elif usual > 0 and total > UNUSUAL * usual:

@@ -38,6 +38,7 @@ class Task:
     read: bool = False  # the user read gradients while it was fresh: for a use of their own
     finite: bool = True
     weight: float | None = None  # cotangent of its loss, where that is known
+    terms: set[Key] = field(default_factory=set)  # means and sums of which its loss is made
 
     @property
     def wasted(self) -> bool:
@@ -129,11 +130,9 @@ class Ledger:
         facts = []
         if how == "clip" and factor < WHOLE and lots and all(lot.spent for lot in lots):
             facts.append(Fact("clipped_after", account, list(lots), factor))
+        if how != "clip" and any(lot.clipped < WHOLE for lot in lots) and _undoes(factor, lots):
+            facts.append(Fact("clipped_scaled", account, list(lots), factor))
         for lot in lots:
-            if how != "clip" and lot.clipped < WHOLE and not lot.spent and lot.task.weight:
-                # times its weight, the factor is 1: the loss had been scaled, and clipped as it was
-                if abs(factor * lot.task.weight - 1) < 1e-3 and factor < 0.5:
-                    facts.append(Fact("clipped_scaled", account, [lot], factor))
             lot.scale *= factor
             if how == "clip":
                 lot.clipped *= factor
@@ -144,7 +143,9 @@ class Ledger:
 
         `survived`: spent before by the same spender, not touched since, and something new beside it;
         `stale`: the same with nothing new; `decayed`: it was scaled in between, as momentum by hand does;
-        `foreign`: another spender has stepped along that backward before the newest one began.
+        `foreign`: another spender has stepped along that backward before the newest one began;
+        `twice`: two backward passes went through the same term of a loss;
+        `unscaled_again`: the loss scale was taken out of the first micro-batches more than once.
         """
         self.time += 1
         facts = []
@@ -167,8 +168,18 @@ class Ledger:
                         when < last.time for who, when in lot.task.spent.items() if who != spender
                     )
                 ]
+                if _undoes(last.scale / last.clipped, new):
+                    again = [o for o in new[:-1] if o.scale / o.clipped < 0.99 * last.scale / last.clipped]
+                    if again:
+                        facts.append(Fact("unscaled_again", account, again, last.scale / last.clipped))
                 if foreign:
                     facts.append(Fact("foreign", account, foreign, line=foreign[0].task.line))
+            terms: set[Key] = set()
+            for lot in lots:
+                if lot.task.terms & terms:
+                    facts.append(Fact("twice", account, [lot], line=lot.task.line))
+                    break
+                terms |= lot.task.terms
             for lot in lots:
                 lot.spent[spender] = lot.scale
                 lot.task.spent.setdefault(spender, self.time)
@@ -186,3 +197,13 @@ class Ledger:
             self.tasks = {
                 k: t for k, t in self.tasks.items() if t.number > keep or id(t) in live
             }
+
+
+def _undoes(factor: float, lots: list[Lot]) -> bool:
+    """Times the weight of the losses, is this factor 1? Then it takes a loss scale out."""
+    weights = [lot.task.weight for lot in lots if not lot.spent]
+    if not weights or None in weights or factor >= 0.5:
+        return False
+    total = sum(w for w in weights if w)
+    largest = max(w for w in weights if w is not None)
+    return abs(factor * total - 1) < 1e-3 or abs(factor * largest - 1) < 1e-3

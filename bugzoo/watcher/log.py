@@ -25,6 +25,7 @@ class Record:
     yours: float | None = None
     true: float | None = None
     steps: list[int] = field(default_factory=list)
+    times: int = 0  # where the steps are not counted one by one
     names: dict[str, None] = field(default_factory=dict)
 
     @property
@@ -43,7 +44,7 @@ class Record:
             cause=self.cause,
             step=self.steps[0] if self.steps else None,
             line=self.line,
-            times=len(self.steps),
+            times=max(self.times, len(self.steps)),
         )
 
 

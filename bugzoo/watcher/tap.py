@@ -72,6 +72,7 @@ class Tap:
         return number
 
     def _before(self, account: Account) -> None:
+        account.tentative = -1
         self.look([account], "hand")
         account.tentative = self.task()
 
@@ -113,7 +114,9 @@ class Tap:
             p = account.ref()
             if p is None:
                 continue
-            if account.tentative >= 0 and p.grad is not None and not self.intact(account):
+            if account.tentative >= 0 and account.tentative != torch._C._current_graph_task_id():
+                account.tentative = -1  # it went to autograd.grad, not to .grad
+            elif account.tentative >= 0 and p.grad is not None and not self.intact(account):
                 self._arrive(account, p)  # a step inside the backward comes before our hook
             if p.grad is None:
                 if account.held:

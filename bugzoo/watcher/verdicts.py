@@ -12,12 +12,15 @@ from bugzoo.watcher.judge import Judge, Window
 from bugzoo.watcher.log import NAMES, Log
 from bugzoo.watcher.roster import Account, Roster, owned
 
+IDLE = 8  # backward passes that a loss scaler may skip while it finds its scale
+
 
 def conclude(log: Log, roster: Roster, judge: Judge, forwards: Forwards) -> None:
     """All verdicts on a run that is over."""
     for key, windows in judge.windows.items():
         _empty(log, roster.call(key), windows, key)
         _wasted(log, roster.call(key), windows, key)
+    _idle(log, roster, judge)
     held = _holders(roster)
     models = list(roster.named())
     trained = any(not w.empty for ws in judge.windows.values() for w in ws)
@@ -64,6 +67,24 @@ def _empty(log: Log, name: str, windows: list[Window], key: int) -> None:
                     cause=cause,
                     line=found[0].line.text,
                 )  # fmt: skip
+
+
+def _idle(log: Log, roster: Roster, judge: Judge) -> None:
+    """Backward passes, cleared one after the other, and an optimizer that never steps."""
+    for n, ref in enumerate(roster.optimizers):
+        optimizer = ref()
+        if optimizer is None or judge.windows.get(n):
+            continue
+        mine = {a for p in owned(optimizer) if (a := roster.lookup(p)) is not None}
+        lost = [t for t in judge.ledger.tasks.values() if t.lost & mine and not t.spent and not t.read]
+        if len(lost) >= IDLE:
+            log.report(
+                ("idle", n), 1,
+                channel="trajectory",
+                what=f"{roster.call(n)} never steps: {len(lost)} backward passes were cleared unused",
+                cause="step is not reached: a condition that is never true, or every step is skipped",
+                line=lost[0].line.text,
+            )  # fmt: skip
 
 
 def _wasted(log: Log, name: str, windows: list[Window], key: int) -> None:
@@ -120,7 +141,7 @@ def _untouched(
     ):
         if never[why]:
             log.report(
-                ("untouched", why), None, never[why],
+                ("untouched", why), 1, never[why], times=steps,
                 channel="trajectory",
                 what="parameters of an optimizer take part in the forward and never get a gradient",
                 cause=f"{cause}; if that is meant, requires_grad_(False) says so",
@@ -153,13 +174,13 @@ def _ownerless(
         optimizer = ref()
         for p in owned(optimizer) if optimizer is not None and models else ():
             account = roster.lookup(p)
-            if id(p) not in inside and account is not None:
-                if account not in judge.ledger.arrived and account not in judge.ledger.unknown:
+            if id(p) not in inside and account is not None and account not in judge.ledger.unknown:
+                if all(account.order < other.order for _, other, _ in alone):  # nothing of late
                     strays.append((roster.call(n), account.name))
     names = [name for name, _, _ in alone]
     if strays and alone:
         log.report(
-            ("strays",), None, names,
+            ("strays",), 1, names,
             channel="trajectory",
             what=f"parameters of the model are in no optimizer, and {strays[0][0]} holds others that "
             "are no longer in the model",
@@ -167,7 +188,7 @@ def _ownerless(
         )  # fmt: skip
     elif alone and training and _forgotten(alone, held, models, roster):
         log.report(
-            ("ownerless",), None, names,
+            ("ownerless",), 1, names,
             channel="trajectory",
             what="parameters get gradients, but no optimizer holds them",
             cause="the rest of the model is trained, below them too; if they are meant to stay as they "

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import itertools
 import sys
 import time
 from collections import Counter
@@ -138,6 +139,7 @@ class Watch:
         self._cleared = self._called = lines.NOWHERE
         self._saved_hooks = self._cleared_known = False
         self._begun = 0.0
+        self._terms = itertools.count()
 
     # -- in and out
 
@@ -225,7 +227,8 @@ class Watch:
             return
         node = torch._C._current_autograd_node()
         (handle,) = self.tap.samples.add([g.detach().reshape(1).clone()])
-        self.tap.events.append(("weight", number, name, handle, calls.rows(node)))
+        term = node.metadata.setdefault("bugzoo.term", next(self._terms))
+        self.tap.events.append(("weight", number, name, handle, calls.rows(node), term))
 
     @_quiet
     def cleared(self, frame: Any) -> None:
@@ -239,7 +242,7 @@ class Watch:
             events.append(("read",))
 
     @_quiet
-    def clipped(self, frame: Any, written: Any) -> None:
+    def clipped(self, frame: Any, written: Any, done: bool) -> None:
         if self._pointers is None:
             self._pointers = {}
             for account in self.roster.accounts.values():
@@ -248,9 +251,16 @@ class Watch:
                     self._pointers[p.grad.data_ptr()] = account
         listed = [written] if isinstance(written, Tensor) else written
         reached = [a for t in listed if (a := self._pointers.get(t.data_ptr())) is not None]
-        if reached:
+        if reached and not done:
+            self.tap.look(reached, "hand")
+        elif reached:
             self.tap.events.append(("clip", lines.caller(frame)))
             self.tap.look(reached, "clip")
+
+    @_quiet
+    def made(self, out: Tensor) -> None:
+        if self.seals_on and out.grad_fn is not None and torch.is_grad_enabled():
+            self.seals.seal(out.grad_fn)
 
     def hooked(self) -> None:
         """Saved tensors have hooks, of a checkpoint for example: to read them would run these."""
@@ -452,11 +462,12 @@ class Watch:
         elif kind == "output":
             judge.outputs.append((event[1], numbers[event[2]][0]))
         elif kind == "weight":
-            _, number, name, handle, rows = event
+            _, number, name, handle, rows, term = event
             if number in self.tap.ledger.tasks:
                 task = self.tap.ledger.tasks[number]
                 weight = numbers[handle][0]
                 judge.weights[task.number].append((name, weight, rows))
+                task.terms.add(term)
                 task.weight = max(task.weight or 0.0, abs(weight))
         elif kind == "step":
             _, step, number, accounts, orders, handles, members, taped, called, cleared = event
