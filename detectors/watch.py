@@ -36,6 +36,6 @@ def watch(subject: Subject, gen: Generator) -> Verdict:
         first = log.findings[0]
         because = f"{first.what} (step {first.step or 1} and {first.times - 1} more): {first.cause}"
         return Verdict("alarm", float(len(log.findings)), because, first.where)
-    if not log.steps:
+    if not log.steps:  # nobody steps, or not in a way that shows
         return Verdict("abstain", because="0 optimizer steps were seen")
     return Verdict("clear", 0.0, f"no defect in {log.steps} steps, {len(log.notes)} notes")

@@ -27,7 +27,8 @@ def command(every: int, as_json: str | None, script: str, args: tuple[str, ...])
     from bugzoo.watcher.script import run
 
     log, failure = run(script, args, every=every)
-    click.echo(str(log))
+    if log.steps:
+        click.echo(str(log))
     if as_json:
         Path(as_json).write_text(json.dumps(log.to_dict(), indent=2, default=str))
     if failure:

@@ -29,6 +29,7 @@ class Calls(TorchFunctionMode):
     .cleared(line)            a .grad is set to None or zeroed
     .clipped(line, written, done)   before and after torch's clipping wrote into gradients, or a clamp_ did
     .read(), .wrote()         .grad is read, or set, outside of torch
+    .reported(t)              the user reads the number of a tensor; told while `curious`
     .made(out)                a function returned this tensor; told while `curious`
     .hooked()                 hooks on saved tensors are in force; asked while `curious`
     """
@@ -43,6 +44,8 @@ class Calls(TorchFunctionMode):
             torch.autograd.backward: self._backward,
             grad.__get__: self._get,  # type: ignore[attr-defined]
             grad.__set__: self._set,  # type: ignore[attr-defined]
+            torch.Tensor.item: self._item,
+            torch.Tensor.__float__: self._item,
             torch.Tensor.zero_: self._zero,
             torch._foreach_zero_: self._zero,
             torch._foreach_mul_: self._scaled,
@@ -69,6 +72,11 @@ class Calls(TorchFunctionMode):
         losses = args[0] if args else kwargs.get("tensors", ())
         for loss in (losses,) if isinstance(losses, Tensor) else tuple(losses)[:1]:
             self.listener.backward(loss, lines.caller(frame))
+        return func(*args, **kwargs)
+
+    def _item(self, func: Any, args: Any, kwargs: Any, frame: Any) -> Any:
+        if self.curious and not lines.from_torch(frame):
+            self.listener.reported(args[0])
         return func(*args, **kwargs)
 
     def _get(self, func: Any, args: Any, kwargs: Any, frame: Any) -> Any:
@@ -115,6 +123,21 @@ def reductions(loss: Tensor) -> list[tuple[Any, str]]:
             if n not in seen:
                 seen.add(n)
                 near.append(n)
+    return found
+
+
+def leaves(node: Any) -> list[Tensor]:
+    """The leaves that a backward from this node would reach."""
+    found: list[Tensor] = []
+    seen, near = {node}, [node]
+    while near and len(seen) < 100_000:
+        node = near.pop()
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        for above, _ in node.next_functions:
+            if above is not None and above not in seen:
+                seen.add(above)
+                near.append(above)
     return found
 
 

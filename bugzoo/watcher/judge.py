@@ -61,6 +61,8 @@ class Judge:
         self.moved: set[Account] = set()  # ever stepped along a gradient that was not zero
         self.outputs: list[tuple[str, float]] = []  # sums of module outputs of this window, in order
         self.operation = ""  # the backward operation that made the first NaN, where that is known
+        self.reported: list[tuple[frozenset[Account], Line]] = []  # whom losses that are read reach
+        self.trained: set[frozenset[Account]] = set()  # whom the first backward passes reached
         self.clip_line = NOWHERE
         self.clipped = False
         self.weights: dict[int, list[tuple[str, float, float | None]]] = defaultdict(list)
@@ -125,6 +127,8 @@ class Judge:
                 window.line = step.called
         window.wasted = [t for t in lost if t.wasted and not t.read and t.line.site in mine]
         self.windows[key].append(window)
+        if len(self.trained) < 16:
+            self.trained |= {frozenset(t.touched) for t in backwards.values()}
         self._nonfinite(step)
         self._weigh(step, list(backwards.values()))
         facts = ledger.spend(key, [a for a, _ in held])

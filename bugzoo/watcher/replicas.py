@@ -1,7 +1,7 @@
 """Parameters that were equal and should have stayed so: replicas of a model that drift apart.
 
 Copies that start equal are common: layers of an encoder, a teacher, an ensemble. Replicas are told by
-what they do: trained, changed, and still equal to the last bit.
+what they do: trained, changed, and still equal to the last bit; or given one gradient by hand.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Pair:
         self.accounts = (a, b)
         self.models = (first.partition(".")[0], second.partition(".")[0])
         self.together = 0
+        self.synced = False  # somebody wrote the same gradient into both
         self.apart = False
         self.value = samples.pick(a.ref()).clone()
 
@@ -45,14 +46,16 @@ class Replicas:
                     if a is not None and b is not None:
                         self.pairs.append(Pair(first, second, a, b))
 
-    def look(self, step: int, log: Log) -> None:
-        """After a step: which pairs moved together, which came apart?"""
+    def look(self, step: int, log: Log, handmade: Any) -> None:
+        """After a step: which pairs moved together, which came apart? `handmade`: gradients set by hand."""
         moved: set[tuple[str, str]] = set()
         parted: list[Pair] = []
         for pair in self.pairs:
             p, q = (a.ref() for a in pair.accounts)
             if pair.apart or p is None or q is None:
                 continue
+            a, b = (handmade.get(account, ()) for account in pair.accounts)
+            pair.synced |= any(sample in b for sample in a)
             now, other = samples.pick(p), samples.pick(q)
             if not torch.equal(now, other):
                 parted.append(pair)
@@ -68,7 +71,7 @@ class Replicas:
             if not both:
                 continue  # one of them is stepped first, or is not trained at all
             pair.apart = True
-            if pair.together >= TOGETHER or pair.models in moved and pair.models[0] != pair.models[1]:
+            if pair.synced or pair.together >= TOGETHER or pair.models in moved and pair.models[0] != pair.models[1]:
                 gap = float((a - b).norm() / a.norm())
                 log.report(
                     ("parted",), step, [" and ".join(pair.names)],

@@ -20,8 +20,8 @@ class Account:
     """One parameter: its name, and what is known of its gradient since the last look."""
 
     __slots__ = (
-        "device_eps", "grad", "handle", "held", "name", "order", "ref", "start", "tentative",
-        "version",
+        "by_hand", "device_eps", "grad", "handle", "held", "name", "order", "owned", "ref", "start",
+        "tentative", "value", "version",
     )  # fmt: skip
 
     def __init__(self, p: Tensor, name: str):
@@ -34,6 +34,9 @@ class Account:
         self.handle: tuple[int, int] | None = None  # its sample
         self.tentative = -1  # the backward that has reached it and not yet added to it
         self.start = samples.pick(p).clone() if p.layout is torch.strided else None
+        self.owned = False  # some optimizer holds it
+        self.by_hand = False  # the user steps it along its gradient
+        self.value: tuple[int, int] | None = None  # sample of an unowned parameter after a backward
         self.order = 0  # how late in a backward it gets its gradient
 
     def written(self) -> bool:
@@ -86,6 +89,8 @@ class Roster:
 
     def call(self, n: int) -> str:
         """How a message names an optimizer: by its class, with a number where there are several."""
+        if n < 0:
+            return "the update by hand"
         optimizer = self.optimizers[n]()
         kind = type(optimizer).__name__ if optimizer is not None else "an optimizer that is gone"
         return kind if len(self.optimizers) == 1 else f"{kind} (optimizer {n})"
@@ -114,7 +119,7 @@ class Roster:
                 for g, group in enumerate(optimizer.param_groups):
                     for k, p in enumerate(group["params"]):
                         label = f"optimizer {n} " if len(self.optimizers) > 1 else ""
-                        self.enter(p, f"group {label}{g}[{k}]")
+                        self.enter(p, f"group {label}{g}[{k}]").owned = True
         return [a for a in self.accounts.values() if a not in before]
 
 

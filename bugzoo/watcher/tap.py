@@ -11,6 +11,7 @@ do samples tell how: zeroed, scaled, or written anew. They are numbers when `rep
 from __future__ import annotations
 
 import weakref
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -21,16 +22,22 @@ from bugzoo.watcher import lines, samples
 from bugzoo.watcher.ledger import Fact, Ledger
 from bugzoo.watcher.roster import Account
 
+OFTEN = 64  # backward passes after which events are replayed, where no step does it
+
 
 class Tap:
     """Events since the last replay, and the hooks that write them."""
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Callable[..., Any] = lambda do, *args: do(*args)) -> None:
+        self.guard = guard  # calls a function, so that no error of ours stops the backward
         self.ledger = Ledger()
         self.samples = samples.Samples()
         self.events: list[tuple[Any, ...]] = []
+        self.handmade: dict[Account, deque[tuple[float, ...]]] = defaultdict(lambda: deque(maxlen=4))
         self.called = lines.NOWHERE  # where the user called backward, if that was seen
         self.sequence = 0
+        self.flush: Callable[[], None] = lambda: None  # replays what has gathered
+        self._since = 0
         self._open: dict[int, list[Account]] = {}  # a backward under way -> what it has reached
         self._handles: dict[Account, list[Any]] = {}
 
@@ -42,8 +49,8 @@ class Tap:
         if account in self._handles or p is None or not p.requires_grad or not p.is_leaf:
             return
         self._handles[account] = [
-            p.register_hook(lambda g, a=account: self._before(a)),
-            p.register_post_accumulate_grad_hook(lambda p, a=account: self._after(a, p)),
+            p.register_hook(lambda g, a=account: self.guard(self._before, a)),
+            p.register_post_accumulate_grad_hook(lambda p, a=account: self.guard(self._after, a, p)),
         ]
         if p.grad is not None:
             self.look([account], "hand")
@@ -65,11 +72,26 @@ class Tap:
         if number >= 0 and number not in self._open:
             line = self.called if self.called.text else lines.caller()
             self.called = lines.NOWHERE
+            self._updates()
             self._open[number] = []
             self.events.append(("begin", number, line))
             queue = torch.autograd.Variable._execution_engine.queue_callback
-            queue(lambda: self._sweep(number))
+            queue(lambda: self.guard(self._sweep, number))
         return number
+
+    def _updates(self) -> None:
+        """What became of parameters without an optimizer since the last backward?"""
+        mine = [a for a in self._handles if a.value is not None and a.handle is not None and a.ref() is not None]
+        now = self.samples.add([samples.pick(p) for a in mine if (p := a.ref()) is not None])
+        if mine:
+            told = [(a, a.handle, a.value, n) for a, n in zip(mine, now)]
+            self.events.append(("update", told))
+            for account in mine:
+                account.value = None
+        self._since += 1
+        if self._since >= OFTEN or mine:
+            self._since = 0
+            self.flush()
 
     def _before(self, account: Account) -> None:
         account.tentative = -1
@@ -97,6 +119,9 @@ class Tap:
         reached = self._open.pop(number, [])
         self._sample([a for a in reached if a.handle is None and self.intact(a)])
         self.events.append(("end", number, [(a, a.handle) for a in reached]))
+        free = [(a, p) for a in reached if not a.owned and (p := a.ref()) is not None]
+        for (account, _), handle in zip(free, self.samples.add([samples.pick(p) for _, p in free])):
+            account.value = handle
 
     # -- looking
 
@@ -168,9 +193,12 @@ class Tap:
             tell(event, self._post(event))
         known = [a for a in self._handles if a.held and a.handle is not None]  # the next one's need
         keep = [(a, self.samples[a.handle]) for a in known if a.handle is not None]
+        values = [(a, self.samples[a.value]) for a in self._handles if a.value is not None]
         self.samples.clear()
         for (account, _), handle in zip(keep, self.samples.hold([numbers for _, numbers in keep])):
             account.handle = handle
+        for (account, _), handle in zip(values, self.samples.hold([v for _, v in values])):
+            account.value = handle
 
     def _post(self, event: tuple[Any, ...]) -> list[Fact]:
         kind, *rest = event
@@ -194,6 +222,8 @@ class Tap:
 
     def _judge(self, account: Account, before: Any, now: Any, how: str) -> list[Fact]:
         """A gradient that is not as it was left: zeroed, scaled, or written by somebody."""
+        if now is not None and how == "hand" and len(set(self.samples[now])) > 2:
+            self.handmade[account].append(tuple(self.samples[now]))
         if now is not None and before is None and not any(self.samples[now]):
             self.ledger.clear(account)
             return []

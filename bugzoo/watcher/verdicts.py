@@ -14,6 +14,8 @@ from bugzoo.watcher.roster import Account, Roster, owned
 
 IDLE = 8  # backward passes that a loss scaler may skip while it finds its scale
 
+FEW = 3  # backward passes after which something should have moved
+
 
 def conclude(log: Log, roster: Roster, judge: Judge, forwards: Forwards) -> None:
     """All verdicts on a run that is over."""
@@ -23,6 +25,8 @@ def conclude(log: Log, roster: Roster, judge: Judge, forwards: Forwards) -> None
     _idle(log, roster, judge)
     held = _holders(roster)
     models = list(roster.named())
+    if not roster.optimizers and not judge.windows and judge.ledger.count >= FEW:
+        _unmoved(log, roster, judge, models)
     trained = any(not w.empty for ws in judge.windows.values() for w in ws)
     if trained:
         _untouched(log, roster, judge, forwards, held, models)
@@ -87,6 +91,21 @@ def _idle(log: Log, roster: Roster, judge: Judge) -> None:
             )  # fmt: skip
 
 
+def _unmoved(
+    log: Log, roster: Roster, judge: Judge, models: list[tuple[str, Tensor, nn.Module]]
+) -> None:
+    """No optimizer, and nobody writes into a parameter either."""
+    reached = [(n, a) for n, p, _ in models if (a := roster.lookup(p)) in judge.ledger.arrived]
+    if reached and not any(a.written() for _, a in reached if a is not None):
+        log.report(
+            ("unmoved",), 1, [name for name, _ in reached],
+            channel="trajectory",
+            what=f"{judge.ledger.count} backward passes, and no parameter ever changes",
+            cause="there is no optimizer, and an update by hand must write in place: p -= lr * p.grad "
+            "under no_grad, where p = p - ... makes a new tensor",
+        )  # fmt: skip
+
+
 def _wasted(log: Log, name: str, windows: list[Window], key: int) -> None:
     """Whole backward passes that were cleared before anybody used them, window after window."""
     found = [w for w in windows if w.wasted]
@@ -119,7 +138,13 @@ def _untouched(
     models: list[tuple[str, Tensor, nn.Module]],
 ) -> None:
     """Parameters in an optimizer that never got a gradient, or only zeros."""
-    never: dict[str, list[str]] = {"cut": [], "no_grad": [], "": []}
+    never: dict[str, list[str]] = {"cut": [], "no_grad": [], "unsent": [], "": []}
+    beyond = [
+        (reach, line)
+        for reach, line in judge.reported
+        if any(reached and reached < reach for reached in judge.trained)
+    ]
+    line = ""
     zero: list[str] = []
     steps = max(map(len, judge.windows.values()), default=0)
     for name, p, module in models:
@@ -134,9 +159,13 @@ def _untouched(
             why = ""
             if layer is not None and steps <= 2 * max(layer.untaped, layer.taped):
                 why = "cut" if layer.cut else "no_grad" if not layer.taped else ""
+            told = [at for reach, at in beyond if account in reach]
+            if not why and told:
+                why, line = "unsent", told[0].text
             never[why].append(name)
     for why, cause in (
         ("cut", "its output goes on detached"),
+        ("unsent", "the loss that is reported depends on them, the one that is sent backward does not"),
         ("no_grad", "its forward runs under no_grad; a checkpoint does that whose inputs need no grad"),
     ):
         if never[why]:
@@ -144,7 +173,9 @@ def _untouched(
                 ("untouched", why), 1, never[why], times=steps,
                 channel="trajectory",
                 what="parameters of an optimizer take part in the forward and never get a gradient",
-                cause=f"{cause}; if that is meant, requires_grad_(False) says so",
+                cause=cause if why == "unsent" else f"{cause}; if that is meant, requires_grad_(False) "
+                "says so",
+                line=line if why == "unsent" else "",
             )  # fmt: skip
     if never[""]:
         log.note("unused", f"never a gradient: {_some(never[''])}")

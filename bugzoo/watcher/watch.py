@@ -13,8 +13,10 @@ from __future__ import annotations
 import functools
 import gc
 import itertools
+import math
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -70,7 +72,7 @@ def _listed(given: Any, kind: type, what: str) -> list[Any]:
             raise UserError(
                 f"watch: {what} holds a {type(one).__name__}; expected torch {kind.__name__}s"
             )
-    if not listed:
+    if not listed and kind is nn.Module:
         raise UserError(f"watch: {what} is empty; expected at least one torch {kind.__name__}")
     return listed
 
@@ -80,20 +82,7 @@ def _quiet(method: F) -> F:
 
     @functools.wraps(method)
     def guarded(self: Watch, *args: Any, **kwargs: Any) -> Any:
-        if self.broken:
-            return None
-        try:
-            return method(self, *args, **kwargs)
-        except Exception as error:
-            self.broken = True
-            tb = error.__traceback__
-            while tb is not None and tb.tb_next is not None:
-                tb = tb.tb_next
-            at = f"{tb.tb_frame.f_code.co_name}:{tb.tb_lineno}" if tb is not None else ""
-            self.log.note(
-                "skipped", f"the watch itself failed in {at}: {type(error).__name__}: {error}"
-            )
-            return None
+        return self.guard(functools.partial(method, self), *args, **kwargs)
 
     return guarded  # type: ignore[return-value]
 
@@ -126,7 +115,7 @@ class Watch:
         self.log = Log()
         self.every, self.discover = every, discover
         self.broken = False
-        self.roster, self.tap, self.lifetime = Roster(), Tap(), Lifetime()
+        self.roster, self.tap, self.lifetime = Roster(), Tap(self.guard), Lifetime()
         self.judge = Judge(self.log, self.tap.ledger)
         self.forwards, self.calls = Forwards(self), calls.Calls(self)
         self.seals = Seals(self._edited)
@@ -140,6 +129,7 @@ class Watch:
         self._saved_hooks = self._cleared_known = False
         self._begun = 0.0
         self._terms = itertools.count()
+        self._nodes: list[Any] = []  # handles of hooks on nodes of this step
 
     # -- in and out
 
@@ -158,6 +148,7 @@ class Watch:
         ]
         self.forwards.open()
         self.calls.__enter__()
+        self.tap.flush = lambda: self.tap.replay(self._heard)
         self._look_closely()
         return self.log
 
@@ -169,7 +160,8 @@ class Watch:
         self._handles.clear()
         self._conclude()
         self.tap.close()
-        self.seals.close()
+        self.tap.flush = lambda: None
+        self._unhook()
         self._stack.clear()
         self.replicas = None
         seconds = time.perf_counter() - self._begun
@@ -179,6 +171,21 @@ class Watch:
     def _conclude(self) -> None:
         self.tap.replay(self._heard)
         verdicts.conclude(self.log, self.roster, self.judge, self.forwards)
+
+    def guard(self, do: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Call a function of ours; its first error ends the watch, not the loop."""
+        if self.broken:
+            return
+        try:
+            do(*args, **kwargs)
+        except Exception as error:
+            self.broken = True
+            trace = traceback.extract_tb(error.__traceback__)[-1]
+            self.log.note(
+                "skipped",
+                f"the watch itself failed in {trace.name}, line {trace.lineno}, and saw no more: "
+                f"{type(error).__name__}: {error}",
+            )
 
     # -- who is there
 
@@ -214,7 +221,7 @@ class Watch:
         self.tap.called = self._called = line
         self._pointers = None
         for node, name in calls.reductions(loss):
-            node.register_prehook(functools.partial(self._weigh, name))
+            self._nodes.append(node.register_prehook(functools.partial(self._weigh, name)))
         if self.seals_on:
             self.seals.seal(loss.grad_fn)
 
@@ -256,6 +263,15 @@ class Watch:
         elif reached:
             self.tap.events.append(("clip", lines.caller(frame)))
             self.tap.look(reached, "clip")
+
+    @_quiet
+    def reported(self, t: Tensor) -> None:
+        """A number is read off a loss: whom would its backward reach?"""
+        if t.grad_fn is None or t.numel() != 1 or not self.forwards.curious:
+            return
+        found = {a for p in calls.leaves(t.grad_fn) if (a := self.roster.lookup(p)) is not None}
+        if found:
+            self.judge.reported.append((frozenset(found), lines.caller(sys._getframe(2))))
 
     @_quiet
     def made(self, out: Tensor) -> None:
@@ -386,6 +402,12 @@ class Watch:
         if not self._stack and torch._C._current_graph_task_id() < 0:
             self._between(number)
 
+    def _unhook(self) -> None:
+        self.seals.close()
+        for handle in self._nodes:
+            handle.remove()
+        self._nodes.clear()
+
     def _compare(self, optimizer: Optimizer, p: Tensor, step: Running, number: int) -> None:
         before, after, eps = step.foreseen[id(p)]
         worst = rules.mismatch(before, after, samples.pick(p), eps)
@@ -415,9 +437,9 @@ class Watch:
         """A step is over: numbers come over in one transfer, the ledger is brought up to date."""
         self.tap.replay(self._heard)
         self.forwards.forget()
-        self.seals.close()
+        self._unhook()
         if self.replicas is not None and self.replicas.pairs:
-            self.replicas.look(number, self.log)
+            self.replicas.look(number, self.log, self.tap.handmade)
         if self.lifetime.growing(self.now - 1) and not any(k[0] == "kept" for k in self.log._found):
             self._kept(self.now - 1)
         self._refresh()
@@ -469,6 +491,8 @@ class Watch:
                 judge.weights[task.number].append((name, weight, rows))
                 task.terms.add(term)
                 task.weight = max(task.weight or 0.0, abs(weight))
+        elif kind == "update":
+            self._by_hand(event[1])
         elif kind == "step":
             _, step, number, accounts, orders, handles, members, taped, called, cleared = event
             norms = (
@@ -483,9 +507,40 @@ class Watch:
                 )
             )  # fmt: skip
 
+    def _by_hand(self, told: list[tuple[Account, Any, Any, Any]]) -> None:
+        """Parameters without an optimizer that went down along their gradient: a step by hand."""
+        numbers = self.tap.samples
+        moved: list[Account] = []
+        for account, g, before, now in told:
+            delta = [n - b for n, b in zip(numbers[now], numbers[before])]
+            if any(delta) and not account.by_hand:
+                account.by_hand = _downhill(delta, numbers[g], numbers[before], account.device_eps)
+            if any(delta) and account.by_hand:
+                moved.append(account)
+        if moved:
+            self.counts[-1] += 1
+            norms = [math.hypot(*numbers[g]) for a, g, _, _ in told if a in moved]
+            self.judge.step(
+                Step(
+                    -1, "the update by hand", self.counts[-1], lines.NOWHERE, moved, norms,
+                    [a.order for a in moved], frozenset(moved),
+                )
+            )  # fmt: skip
+
+
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
+def _downhill(delta: list[float], g: list[float], p: list[float], eps: float) -> bool:
+    """Is this change of p a multiple of -g, but for rounding?"""
+    square = sum(x * x for x in g)
+    factor = sum(d * x for d, x in zip(delta, g)) / square if square else 0.0
+    most = max(map(abs, delta))
+    room = 1e-3 * most + 4 * eps * max(map(abs, p))
+    off = max(abs(d - factor * x) for d, x in zip(delta, g))
+    return factor < 0 and off <= room and most > 4 * room
 
 
 def _finite(x: float) -> bool:
