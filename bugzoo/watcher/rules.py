@@ -10,6 +10,7 @@ before the step.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
@@ -19,14 +20,35 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from bugzoo.watcher import samples
 
 KNOWN = (SGD, Adam, AdamW)
+everyone: Any = sys.modules["torch.optim.optimizer"]  # torch.optim hides it
+
+
+def hooked(optimizer: Optimizer) -> bool:
+    """Do hooks of the user's take part in the step? Then the rule alone does not say where it goes."""
+    return bool(
+        optimizer._optimizer_step_pre_hooks  # type: ignore[has-type]
+        or optimizer._optimizer_step_post_hooks  # type: ignore[has-type]
+        or len(everyone._global_optimizer_pre_hooks) > 1
+        or len(everyone._global_optimizer_post_hooks) > 1
+    )
+
+
+def now(optimizer: Optimizer) -> dict[int, tuple[Tensor, Tensor]]:
+    """id of a parameter -> samples of it and of its gradient."""
+    return {
+        id(p): (samples.pick(p).double().clone(), samples.pick(p.grad).double().clone())
+        for group in optimizer.param_groups
+        if not group.get("maximize")
+        for p in group["params"]
+        if p.grad is not None and p.grad.layout is torch.strided and p.stride() == p.grad.stride()
+        and p.is_floating_point() and p.numel() > 4
+    }
 
 
 def foreseen(optimizer: Optimizer) -> dict[int, tuple[Tensor, Tensor, float]]:
     """id of a parameter -> (sample before the step, sample foreseen after it, its eps)."""
     found: dict[int, tuple[Tensor, Tensor, float]] = {}
-    if not isinstance(optimizer, KNOWN) or optimizer._optimizer_step_pre_hooks:  # type: ignore[has-type]
-        return found
-    if optimizer._optimizer_step_post_hooks:  # type: ignore[has-type]
+    if not isinstance(optimizer, KNOWN) or hooked(optimizer):
         return found
     for group in optimizer.param_groups:
         if group.get("amsgrad") or group.get("capturable"):
@@ -72,6 +94,15 @@ def _rule(
     v = (1 - b2) * g * g + (b2 * samples.pick(second).double() if first is not None else 0)
     t = float(state["step"]) + 1 if "step" in state else 1.0
     return p - lr * (m / (1 - b1**t)) / ((v / (1 - b2**t)).sqrt() + group["eps"])
+
+
+def climbs(p: Tensor, g: Tensor, now: Tensor, eps: float) -> bool:
+    """Did p move along its own gradient and nothing else: uphill?"""
+    made, g = now.double() - p, g.double()
+    square = float((g * g).sum())
+    factor = float((made * g).sum()) / square if square else 0.0
+    room = 1e-3 * float(made.abs().max()) + 4 * eps * float(p.abs().max())
+    return factor > 0 and float((made - factor * g).abs().max()) <= room < 0.25 * float(made.abs().max())
 
 
 def mismatch(before: Tensor, after: Tensor, now: Tensor, eps: float) -> tuple[float, float] | None:

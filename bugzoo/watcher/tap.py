@@ -4,8 +4,9 @@
     register_post_accumulate_grad_hook   after it
     queue_callback                       when the backward ends: samples of all that it reached
 
-Whether a gradient was touched shows in its identity and its version, for nothing. Only where it was
-do samples tell how: zeroed, scaled, or written anew. They are numbers when `replay` runs, not before.
+Whether a gradient was touched shows in its identity, its version and its sample: a write through .data
+counts no version. The samples tell how: zeroed, scaled, or written anew. They are numbers when
+`replay` runs, not before.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ class Tap:
             line = self.called if self.called.text else lines.caller()
             self.called = lines.NOWHERE
             self._updates()
+            self.look([a for a in self._handles if a.held], "hand", closely=True)
             self._open[number] = []
             self.events.append(("begin", number, line))
             queue = torch.autograd.Variable._execution_engine.queue_callback
@@ -132,9 +134,12 @@ class Tap:
         p = account.ref()
         return g is not None and p is not None and p.grad is g and g._version == account.version
 
-    def look(self, accounts: Iterable[Account], how: str) -> None:
-        """Note for the ledger what was done to these gradients since the last look."""
-        changed: list[tuple[Account, Any]] = []
+    def look(self, accounts: Iterable[Account], how: str, closely: bool = False) -> None:
+        """Note for the ledger what was done to these gradients since the last look.
+
+        `closely`: do not trust the version alone.
+        """
+        changed: list[tuple[Account, Any, bool]] = []
         for account in accounts:
             p = account.ref()
             if p is None:
@@ -147,13 +152,14 @@ class Tap:
                 if account.held:
                     self.events.append(("clear", account))
                 self._know(account, None, None)
-            elif not self.intact(account):
-                changed.append((account, account.handle if account.held else None))
+            elif not self.intact(account) or (closely and account.handle is not None):
+                before = account.handle if account.held else None
+                changed.append((account, before, not self.intact(account)))
                 self._know(account, p.grad, None)
         if changed:
-            self._sample([a for a, _ in changed])
-            for account, before in changed:
-                self.events.append(("check", account, before, account.handle, how))
+            self._sample([a for a, _, _ in changed])
+            for account, before, touched in changed:
+                self.events.append(("check", account, before, account.handle, how, touched))
 
     def renew(self, accounts: Iterable[Account]) -> None:
         """After a step: what the optimizer itself wrote into gradients is nobody's edit."""
@@ -220,12 +226,18 @@ class Tap:
                 ledger.tasks[number].finite = all(x - x == 0 for x in seen)
         return []
 
-    def _judge(self, account: Account, before: Any, now: Any, how: str) -> list[Fact]:
+    def _judge(
+        self, account: Account, before: Any, now: Any, how: str, touched: bool
+    ) -> list[Fact]:
         """A gradient that is not as it was left: zeroed, scaled, or written by somebody."""
         if now is not None and how == "hand" and len(set(self.samples[now])) > 2:
             self.handmade[account].append(tuple(self.samples[now]))
         if now is not None and before is None and not any(self.samples[now]):
             self.ledger.clear(account)
+            return []
+        if before is not None and now is not None and self.samples[before] == self.samples[now]:
+            if touched and not any(self.samples[now]):
+                self.ledger.unsure(account)  # zeros before and after say nothing
             return []
         if before is None or now is None:
             self.ledger.replace(account)

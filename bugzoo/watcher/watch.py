@@ -99,6 +99,7 @@ class Running:
     inner: bool = False  # another optimizer steps inside: this one is a wrapper around it
     uses: tuple[list[Account], list[int], Any] = field(default_factory=lambda: ([], [], None))
     foreseen: dict[int, Any] = field(default_factory=dict)
+    start: dict[int, Any] = field(default_factory=dict)
 
 
 class Watch:
@@ -340,6 +341,8 @@ class Watch:
             step.uses = self._uses(optimizer)
             if self._close(self.counts[index] + 1):
                 step.foreseen = rules.foreseen(optimizer)
+                if not isinstance(optimizer, rules.KNOWN) and not rules.hooked(optimizer):
+                    step.start = rules.now(optimizer)
 
     def _backwards(self) -> int:
         return self.tap.ledger.count + sum(e[0] == "begin" for e in self.tap.events)
@@ -353,7 +356,7 @@ class Watch:
             account = self.roster.lookup(p)
             if account is not None:
                 mine.append(account)
-        self.tap.look(mine, "hand")
+        self.tap.look(mine, "hand", closely=True)
         for account in mine:
             p = account.ref()
             if p is not None and p.grad is not None:
@@ -394,6 +397,7 @@ class Watch:
         for p in owned(optimizer):
             if id(p) in step.foreseen:
                 self._compare(optimizer, p, step, number)
+        self._climbs(optimizer, step, number)
         self.tap.events.append(
             ("step", step, number, accounts, orders, handles, frozenset(members), self.forwards.taped,
              self._called, self._cleared)
@@ -407,6 +411,28 @@ class Watch:
         for handle in self._nodes:
             handle.remove()
         self._nodes.clear()
+
+    def _climbs(self, optimizer: Optimizer, step: Running, number: int) -> None:
+        """An optimizer whose rule nobody knows: does it go uphill with everything it moves?"""
+        found = []
+        for p in owned(optimizer):
+            account = self.roster.lookup(p)
+            if id(p) in step.start and account is not None:
+                before, g = step.start[id(p)]
+                eps = torch.finfo(p.dtype).eps
+                moved = not torch.equal(samples.pick(p).double(), before)
+                if moved and not rules.climbs(before, g, samples.pick(p), eps):
+                    return
+                found += [account.name] * moved
+        if found:
+            kind = type(optimizer).__name__
+            self.log.report(
+                ("uphill", step.index), number, found,
+                channel="trajectory",
+                what=f"{kind} moves uphill: every parameter by a positive multiple of its gradient",
+                cause="the sign of the update; to climb, torch has maximize=True",
+                line=step.line.text,
+            )  # fmt: skip
 
     def _compare(self, optimizer: Optimizer, p: Tensor, step: Running, number: int) -> None:
         before, after, eps = step.foreseen[id(p)]
