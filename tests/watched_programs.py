@@ -889,7 +889,7 @@ def term_reported_and_not_trained():
         o.zero_grad()
         first.backward()
         o.step()
-        float(loss)
+        loss.item()
 
 
 @broken("never")

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 MARK = "bugzoo.token"
+MANY = 10_000  # nodes after which the count stops
 LEAST = 4  # steps in a row of which every graph must be alive
 
 
@@ -57,7 +58,7 @@ class Lifetime:
         return self.count(step) >= LEAST and not self.freed
 
     def holder(self) -> tuple[str, int, int]:
-        """Who keeps the oldest graphs: (words, bytes of their tensors and saved tensors, tensors found).
+        """Who keeps the oldest graphs: (words, bytes of tensors that they keep, nodes of their graphs).
 
         Looks once through everything that the garbage collector tracks.
         """
@@ -66,13 +67,13 @@ class Lifetime:
             if type(thing) is Tensor and thing.grad_fn is not None and self._ours(thing.grad_fn):
                 found.append(thing)
         sizes = {(t.data_ptr(), t.numel() * t.element_size()) for t in found}
+        nodes: set[Any] = set()
         for t in found:
-            sizes |= _saved(t.grad_fn)
-        words = next((w for t in found if (w := _who(t, found))), "")
-        total = sum(size for _, size in sizes)
-        count = len(found)
-        del found
-        return words, total, count
+            sizes |= _saved(t.grad_fn, nodes)
+        words = ""
+        for t in found:
+            words = words or _who(t, found)
+        return words, sum(size for _, size in sizes), len(nodes)
 
     def _ours(self, node: Any) -> bool:
         """Does this node, or one not far above it, bear a token of an earlier step?"""
@@ -88,11 +89,12 @@ class Lifetime:
         return False
 
 
-def _saved(node: Any) -> set[tuple[int, int]]:
-    """(address, bytes) of what the nodes above this one still save."""
+def _saved(node: Any, seen: set[Any]) -> set[tuple[int, int]]:
+    """(address, bytes) of what this node and those above it still save; they are added to `seen`."""
     sizes: set[tuple[int, int]] = set()
-    seen, near = {node}, [node]
-    while near and len(seen) < 1000:
+    near = [] if node in seen else [node]
+    seen.add(node)
+    while near and len(seen) < MANY:
         node = near.pop()
         for name in dir(node):
             if name.startswith("_saved_"):
@@ -119,7 +121,7 @@ def _who(t: Tensor, ours: list[Tensor]) -> str:
             kind = type(holder).__name__
             return f"a {kind} of {len(holder)}" + (f", {outer}" if outer else "")
         if isinstance(holder, dict):
-            name = next((k for k, v in holder.items() if v is t), None)
+            name = _key(holder, t)
             owner = _owner(holder)
             if name is not None:
                 return f"'{name}'" + (f" of {owner}" if owner else "")
@@ -132,11 +134,19 @@ def _attribute(container: Any) -> str:
     """The name under which an object or a module holds this container."""
     for holder in gc.get_referrers(container):
         if isinstance(holder, dict):
-            name = next((k for k, v in holder.items() if v is container), None)
+            name = _key(holder, container)
             owner = _owner(holder)
             if isinstance(name, str) and not name.startswith("__"):
                 return f"'{name}'" + (f" of {owner}" if owner else "")
     return ""
+
+
+def _key(namespace: dict[Any, Any], thing: Any) -> Any:
+    """Under which key it is there. A plain loop: a generator would hold the thing in a cell."""
+    for key, value in namespace.items():
+        if value is thing:
+            return key
+    return None
 
 
 def _owner(namespace: dict[Any, Any]) -> str:

@@ -477,8 +477,9 @@ class Watch:
             return
         holder, size, count = self.lifetime.holder()
         steps = len(self.lifetime.alive)
-        cause = f"the graphs of all {steps} steps are alive, {size // max(1, steps)} bytes a step in "
-        cause += f"{count} tensors and what their nodes save" if count else "their nodes"
+        cause = f"the graphs of all {steps} steps are alive"
+        if count:
+            cause += f": {count // steps} nodes a step, and {size // steps} bytes a step in tensors"
         self.log.report(
             ("kept",), min(self.lifetime.alive),
             channel="memory",
