@@ -5,11 +5,11 @@
     python benchmarks/watch.py --device cuda                   the same on a GPU
     python benchmarks/watch.py --cockpit ENV/bin/python --traincheck ENV/bin/python
 
-An MLP of 10 million parameters, Adam and SGD, batches of 64 and 256. Blocks of steps of each row are run
-in turn; a row's ratio is the median over rounds of (median step of its block / median step of the bare
-block beside it). `mean` counts the first steps too, which `watch` looks at closely. Tools that live in
-an environment of their own are run there, against a bare loop of that environment; where none is
-named they are listed as absent.
+An MLP of 10 million parameters, Adam and SGD, batches of 64 and 256. Before each block of steps of a row a
+block of the bare loop is run; a row's ratio is the median over rounds of (median step of its block /
+median step of that one). `mean` counts the first steps too, which `watch` looks at closely. CPU time on
+one thread, so that other processes do not count. Tools that live in an environment of their own are
+run there, against a bare loop of that environment; where none is named they are listed as absent.
 """
 
 import argparse
@@ -58,6 +58,11 @@ class Run:
             torch.cuda.synchronize()
 
 
+def clock(device: str) -> float:
+    """CPU time of this process where that is all there is: other processes do not count."""
+    return time.process_time() if device == "cpu" else time.perf_counter()
+
+
 @contextmanager
 def norm_hooks(run: Run) -> Any:
     """The usual monitor: the norm of each gradient as a number, from a hook on each parameter."""
@@ -92,26 +97,24 @@ def block(run: Run, context: Callable[[Run], Any], steps: int) -> list[float]:
     spent = []
     with context(run):
         for _ in range(steps):
-            start = time.perf_counter()
+            start = clock(run.device)
             run.step()
-            spent.append(time.perf_counter() - start)
+            spent.append(clock(run.device) - start)
     return spent
 
 
 def measured(run: Run, steps: int, rounds: int) -> dict[str, tuple[float, float, float]]:
     """Row -> (milliseconds of the median step, median ratio, ratio of the means)."""
     table = rows_of_the_table()
-    block(run, table["bare loop"], WARM)
-    times: dict[str, list[list[float]]] = {name: [] for name in table}
-    for _ in range(rounds):
-        for name, context in table.items():
-            times[name].append(block(run, context, steps))
-    bare = times["bare loop"]
+    bare = table.pop("bare loop")
+    block(run, bare, 2 * WARM)
     found = {}
-    for name, blocks in times.items():
-        ratios = [median(b[WARM:]) / median(a[WARM:]) for a, b in zip(bare, blocks)]
-        means = [mean(b) / mean(a) for a, b in zip(bare, blocks)]
-        found[name] = (1e3 * median(map(median, blocks)), median(ratios), median(means))
+    for name, context in table.items():
+        pairs = [(block(run, bare, steps), block(run, context, steps)) for _ in range(rounds)]
+        ratios = [median(b[WARM:]) / median(a[WARM:]) for a, b in pairs]
+        means = [mean(b) / mean(a) for a, b in pairs]
+        ms = 1e3 * median(median(b[WARM:]) for _, b in pairs)
+        found[name] = (ms, median(ratios), median(means))
     return found
 
 
@@ -134,7 +137,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
 cockpit = Cockpit(model.parameters(), quantities=configuration("economy"))
 x, y = torch.randn(rows, widths[0]), torch.randint(widths[-1], (rows,))
 def step(n, watched):
-    start = time.perf_counter()
+    start = time.process_time()
     optimizer.zero_grad()
     out = model(x)
     loss = loss_of(out, y)
@@ -145,7 +148,7 @@ def step(n, watched):
     else:
         loss.backward()
     optimizer.step()
-    return time.perf_counter() - start
+    return time.process_time() - start
 bare = [step(n, False) for n in range(steps)]
 watched = [step(n, True) for n in range(steps)]
 print(json.dumps(median(watched[5:]) / median(bare[5:])))
@@ -218,12 +221,14 @@ def peers(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--steps", type=int, default=40, help="steps of a block")
-    parser.add_argument("--rounds", type=int, default=3, help="blocks of each row")
+    parser.add_argument("--steps", type=int, default=24, help="steps of a block")
+    parser.add_argument("--rounds", type=int, default=5, help="blocks of each row")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rule", choices=["sgd", "adam"], action="append")
     parser.add_argument("--rows", type=int, action="append", help="rows of a batch")
-    parser.add_argument("--cockpit", metavar="PYTHON", help="interpreter that has cockpit-for-pytorch")
+    parser.add_argument(
+        "--cockpit", metavar="PYTHON", help="interpreter that has cockpit-for-pytorch"
+    )
     parser.add_argument("--traincheck", metavar="PYTHON", help="interpreter that has traincheck")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -11,7 +11,6 @@ import pytest
 import torch
 import watched_programs as programs
 from torch import nn
-from torch.nn import functional as F
 from torch.nn.modules import module as module_hooks
 
 import bugzoo

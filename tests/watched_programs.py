@@ -1081,7 +1081,11 @@ def input_normalised_in_numpy():
 @right
 def batch_norm_and_dropout():
     model = nn.Sequential(
-        nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(inplace=True), nn.Dropout(0.3), nn.Linear(16, 3)
+        nn.Linear(8, 16),
+        nn.BatchNorm1d(16),
+        nn.ReLU(inplace=True),
+        nn.Dropout(0.3),
+        nn.Linear(16, 3),
     )
     o = SGD(model.parameters(), lr=0.05)
     yield model, o

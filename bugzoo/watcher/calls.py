@@ -38,12 +38,12 @@ class Calls(TorchFunctionMode):
         super().__init__()
         self.listener = listener
         self.curious = False
-        grad = torch.Tensor.grad
+        grad: Any = torch.Tensor.grad
         self.table: dict[Any, Callable[..., Any]] = {
             torch.Tensor.backward: self._backward,
             torch.autograd.backward: self._backward,
-            grad.__get__: self._get,  # type: ignore[attr-defined]
-            grad.__set__: self._set,  # type: ignore[attr-defined]
+            grad.__get__: self._get,
+            grad.__set__: self._set,
             torch.Tensor.item: self._item,
             torch.Tensor.__float__: self._item,
             torch.Tensor.zero_: self._zero,
@@ -161,5 +161,3 @@ def rows(node: Any) -> float | None:
     except (RuntimeError, AttributeError):
         return None
     return None
-
-

@@ -91,8 +91,8 @@ class Forwards:
         for t in args:
             if isinstance(t, Tensor) and not t.requires_grad and t.layout is torch.strided:
                 here = t.untyped_storage()._cdata
-                for ref, storage, source in self._storages:
-                    if storage == here and not ref.expired():
+                for ref, address, source in self._storages:
+                    if address == here and not ref.expired():
                         source.cut += 1
         if node is not None and isinstance(output, Tensor) and output.layout is torch.strided:
             storage = output.untyped_storage()

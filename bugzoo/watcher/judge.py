@@ -59,10 +59,12 @@ class Judge:
         self.windows: dict[int, list[Window]] = defaultdict(list)
         self.history: dict[int, list[float]] = defaultdict(list)
         self.moved: set[Account] = set()  # ever stepped along a gradient that was not zero
-        self.outputs: list[tuple[str, float]] = []  # sums of module outputs of this window, in order
+        self.outputs: list[
+            tuple[str, float]
+        ] = []  # sums of module outputs of this window, in order
         self.operation = ""  # the backward operation that made the first NaN, where that is known
         self.reported: list[tuple[frozenset[Account], Line]] = []  # whom losses that are read reach
-        self.trained: set[frozenset[Account]] = set()  # whom the first backward passes reached
+        self.trained: set[frozenset[Any]] = set()  # whom the first backward passes reached
         self.clip_line = NOWHERE
         self.clipped = False
         self.weights: dict[int, list[tuple[str, float, float | None]]] = defaultdict(list)
@@ -161,7 +163,7 @@ class Judge:
 
     def _stale(self, step: Step, facts: list[Fact]) -> None:
         self.log.report(
-            ("stale_step", step.optimizer), step.number, [f.account.name for f in facts],  # type: ignore[union-attr]
+            ("stale_step", step.optimizer), step.number, [str(getattr(f.account, "name", "")) for f in facts],
             channel="trajectory",
             what=f"{step.name} steps without fresh gradients: it uses those of its last step again",
             cause="no backward has reached its parameters since then, and nobody cleared them",
@@ -294,4 +296,3 @@ class Judge:
                 )
         if math.isfinite(total):
             past.append(total)
-

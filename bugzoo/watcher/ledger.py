@@ -33,7 +33,9 @@ class Task:
     number: int
     line: Line
     touched: set[Key] = field(default_factory=set)
-    lost: set[Key] = field(default_factory=set)  # accounts that were cleared before anybody spent it
+    lost: set[Key] = field(
+        default_factory=set
+    )  # accounts that were cleared before anybody spent it
     spent: dict[Key, int] = field(default_factory=dict)  # spender -> time of its first step with it
     read: bool = False  # the user read gradients while it was fresh: for a use of their own
     finite: bool = True
@@ -169,9 +171,15 @@ class Ledger:
                     )
                 ]
                 if _undoes(last.scale / last.clipped, new):
-                    again = [o for o in new[:-1] if o.scale / o.clipped < 0.99 * last.scale / last.clipped]
+                    again = [
+                        o
+                        for o in new[:-1]
+                        if o.scale / o.clipped < 0.99 * last.scale / last.clipped
+                    ]
                     if again:
-                        facts.append(Fact("unscaled_again", account, again, last.scale / last.clipped))
+                        facts.append(
+                            Fact("unscaled_again", account, again, last.scale / last.clipped)
+                        )
                 if foreign:
                     facts.append(Fact("foreign", account, foreign, line=foreign[0].task.line))
             terms: set[Key] = set()
@@ -194,9 +202,7 @@ class Ledger:
         if len(self.tasks) > 4 * RECENT:
             live = {id(lot.task) for lots in self.lots.values() for lot in lots}
             keep = self.count - RECENT
-            self.tasks = {
-                k: t for k, t in self.tasks.items() if t.number > keep or id(t) in live
-            }
+            self.tasks = {k: t for k, t in self.tasks.items() if t.number > keep or id(t) in live}
 
 
 def _undoes(factor: float, lots: list[Lot]) -> bool:

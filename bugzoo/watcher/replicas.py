@@ -71,7 +71,11 @@ class Replicas:
             if not both:
                 continue  # one of them is stepped first, or is not trained at all
             pair.apart = True
-            if pair.synced or pair.together >= TOGETHER or pair.models in moved and pair.models[0] != pair.models[1]:
+            if (
+                pair.synced
+                or pair.together >= TOGETHER
+                or (pair.models in moved and pair.models[0] != pair.models[1])
+            ):
                 gap = float((a - b).norm() / a.norm())
                 log.report(
                     ("parted",), step, [" and ".join(pair.names)],

@@ -40,8 +40,11 @@ def now(optimizer: Optimizer) -> dict[int, tuple[Tensor, Tensor]]:
         for group in optimizer.param_groups
         if not group.get("maximize")
         for p in group["params"]
-        if p.grad is not None and p.grad.layout is torch.strided and p.stride() == p.grad.stride()
-        and p.is_floating_point() and p.numel() > 4
+        if p.grad is not None
+        and p.grad.layout is torch.strided
+        and p.stride() == p.grad.stride()
+        and p.is_floating_point()
+        and p.numel() > 4
     }
 
 
@@ -55,7 +58,11 @@ def foreseen(optimizer: Optimizer) -> dict[int, tuple[Tensor, Tensor, float]]:
             continue
         for p in group["params"]:
             g = p.grad
-            if g is None or g.layout is not torch.strided or g.dtype not in (torch.float32, torch.float64):
+            if (
+                g is None
+                or g.layout is not torch.strided
+                or g.dtype not in (torch.float32, torch.float64)
+            ):
                 continue
             if p.dtype != g.dtype or p.stride() != g.stride() or p.numel() == 0:
                 continue
@@ -88,7 +95,9 @@ def _rule(
         g = g + decay * p
     b1, b2 = map(float, group["betas"])
     first, second = state.get("exp_avg"), state.get("exp_avg_sq")
-    if first is not None and (first.stride() != whole.stride() or second.stride() != whole.stride()):
+    if first is not None and (
+        first.stride() != whole.stride() or second.stride() != whole.stride()
+    ):
         return None
     m = (1 - b1) * g + (b1 * samples.pick(first).double() if first is not None else 0)
     v = (1 - b2) * g * g + (b2 * samples.pick(second).double() if first is not None else 0)
@@ -102,14 +111,18 @@ def climbs(p: Tensor, g: Tensor, now: Tensor, eps: float) -> bool:
     square = float((g * g).sum())
     factor = float((made * g).sum()) / square if square else 0.0
     room = 1e-3 * float(made.abs().max()) + 4 * eps * float(p.abs().max())
-    return factor > 0 and float((made - factor * g).abs().max()) <= room < 0.25 * float(made.abs().max())
+    return factor > 0 and float((made - factor * g).abs().max()) <= room < 0.25 * float(
+        made.abs().max()
+    )
 
 
 def mismatch(before: Tensor, after: Tensor, now: Tensor, eps: float) -> tuple[float, float] | None:
     """(update made, update foreseen) of the worst sampled element, or None where they agree."""
     made, wanted = now.double() - before, after - before
     room = 1e-3 * torch.maximum(made.abs(), wanted.abs()) + 16 * eps * before.abs() + 1e-30
-    room += 1e-4 * wanted.abs().max() if wanted.numel() else 0.0  # what cancels in a moment is rounding
+    room += (
+        1e-4 * wanted.abs().max() if wanted.numel() else 0.0
+    )  # what cancels in a moment is rounding
     excess = (made - wanted).abs() / room
     worst = int(excess.argmax()) if excess.numel() else 0
     if not excess.numel() or not bool(excess[worst] > 1):

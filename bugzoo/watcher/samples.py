@@ -22,7 +22,9 @@ def pick(t: Tensor) -> Tensor:
     t = t.detach()
     n = t.numel()
     k = min(COUNT, n)
-    stride = max(1, n // k - (n > 2 * k)) if k else 1  # odd, so that no column of a matrix is hit twice
+    stride = (
+        max(1, n // k - (n > 2 * k)) if k else 1
+    )  # odd, so that no column of a matrix is hit twice
     if t.is_contiguous() or _dense(t):
         return t.as_strided((k,), (stride,), t.storage_offset())
     return t.reshape(-1)[: k * stride : stride]

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 
 from bugzoo.errors import UserError
 from bugzoo.watcher.log import Log
@@ -42,7 +43,7 @@ def run(script: str, args: Sequence[str] = (), *, every: int = 1) -> tuple[Log, 
     return log, failure
 
 
-def _own(error: BaseException) -> object:
+def _own(error: BaseException) -> TracebackType | None:
     """The traceback from the script on, without the frames that ran it."""
     tb = error.__traceback__
     while tb is not None and tb.tb_frame.f_globals.get("__name__") != "__main__":

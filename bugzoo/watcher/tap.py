@@ -34,7 +34,9 @@ class Tap:
         self.ledger = Ledger()
         self.samples = samples.Samples()
         self.events: list[tuple[Any, ...]] = []
-        self.handmade: dict[Account, deque[tuple[float, ...]]] = defaultdict(lambda: deque(maxlen=4))
+        self.handmade: dict[Account, deque[tuple[float, ...]]] = defaultdict(
+            lambda: deque(maxlen=4)
+        )
         self.called = lines.NOWHERE  # where the user called backward, if that was seen
         self.sequence = 0
         self.flush: Callable[[], None] = lambda: None  # replays what has gathered
@@ -51,7 +53,9 @@ class Tap:
             return
         self._handles[account] = [
             p.register_hook(lambda g, a=account: self.guard(self._before, a)),
-            p.register_post_accumulate_grad_hook(lambda p, a=account: self.guard(self._after, a, p)),
+            p.register_post_accumulate_grad_hook(
+                lambda p, a=account: self.guard(self._after, a, p)
+            ),
         ]
         if p.grad is not None:
             self.look([account], "hand")
@@ -83,7 +87,11 @@ class Tap:
 
     def _updates(self) -> None:
         """What became of parameters without an optimizer since the last backward?"""
-        mine = [a for a in self._handles if a.value is not None and a.handle is not None and a.ref() is not None]
+        mine = [
+            a
+            for a in self._handles
+            if a.value is not None and a.handle is not None and a.ref() is not None
+        ]
         now = self.samples.add([samples.pick(p) for a in mine if (p := a.ref()) is not None])
         if mine:
             told = [(a, a.handle, a.value, n) for a, n in zip(mine, now)]
@@ -132,7 +140,12 @@ class Tap:
         """The gradient is the one last seen, and nobody wrote into it since."""
         g = account.grad() if account.grad is not None else None
         p = account.ref()
-        return g is not None and p is not None and p.grad is g and g._version == account.version
+        return (
+            isinstance(g, Tensor)
+            and p is not None
+            and p.grad is g
+            and g._version == account.version
+        )
 
     def look(self, accounts: Iterable[Account], how: str, closely: bool = False) -> None:
         """Note for the ledger what was done to these gradients since the last look.
@@ -252,4 +265,3 @@ class Tap:
         elif state == "unsure":
             self.ledger.unsure(account)
         return []
-

@@ -62,7 +62,9 @@ def _empty(log: Log, name: str, windows: list[Window], key: int) -> None:
     ):  # fmt: skip
         found = [w for w in windows if w.empty == why]
         every = len(found) == len(windows) and (why == "cut" or len(found) >= 3)
-        if found and (every or (why == "cut" and len(found) >= 2 and 2 * len(found) >= len(windows))):
+        if found and (
+            every or (why == "cut" and len(found) >= 2 and 2 * len(found) >= len(windows))
+        ):
             for w in found:
                 log.report(
                     (why, key), w.number,
@@ -80,7 +82,11 @@ def _idle(log: Log, roster: Roster, judge: Judge) -> None:
         if optimizer is None or judge.windows.get(n):
             continue
         mine = {a for p in owned(optimizer) if (a := roster.lookup(p)) is not None}
-        lost = [t for t in judge.ledger.tasks.values() if t.lost & mine and not t.spent and not t.read]
+        lost = [
+            t
+            for t in judge.ledger.tasks.values()
+            if t.lost & mine and not t.spent and (not t.read or not judge.windows)
+        ]
         if len(lost) >= IDLE:
             log.report(
                 ("idle", n), 1,
@@ -125,7 +131,8 @@ def _wasted(log: Log, name: str, windows: list[Window], key: int) -> None:
             )  # fmt: skip
     else:
         log.note(
-            "window", f"{total} of the backward passes at {line} were cleared before {name} used them"
+            "window",
+            f"{total} of the backward passes at {line} were cleared before {name} used them",
         )
 
 
@@ -165,8 +172,14 @@ def _untouched(
             never[why].append(name)
     for why, cause in (
         ("cut", "its output goes on detached"),
-        ("unsent", "the loss that is reported depends on them, the one that is sent backward does not"),
-        ("no_grad", "its forward runs under no_grad; a checkpoint does that whose inputs need no grad"),
+        (
+            "unsent",
+            "the loss that is reported depends on them, the one that is sent backward does not",
+        ),
+        (
+            "no_grad",
+            "its forward runs under no_grad; a checkpoint does that whose inputs need no grad",
+        ),
     ):
         if never[why]:
             log.report(
@@ -205,9 +218,10 @@ def _ownerless(
         optimizer = ref()
         for p in owned(optimizer) if optimizer is not None and models else ():
             account = roster.lookup(p)
-            if id(p) not in inside and account is not None and account not in judge.ledger.unknown:
-                if all(account.order < other.order for _, other, _ in alone):  # nothing of late
-                    strays.append((roster.call(n), account.name))
+            if id(p) in inside or account is None or account in judge.ledger.unknown:
+                continue
+            if all(account.order < other.order for _, other, _ in alone):  # nothing of late
+                strays.append((roster.call(n), account.name))
     names = [name for name, _, _ in alone]
     if strays and alone:
         log.report(

@@ -235,7 +235,8 @@ class Watch:
             return
         node = torch._C._current_autograd_node()
         (handle,) = self.tap.samples.add([g.detach().reshape(1).clone()])
-        term = node.metadata.setdefault("bugzoo.term", next(self._terms))
+        metadata: Any = node.metadata
+        term = metadata.setdefault("bugzoo.term", next(self._terms))
         self.tap.events.append(("weight", number, name, handle, calls.rows(node), term))
 
     @_quiet
@@ -296,11 +297,11 @@ class Watch:
         if node is None:
             return
         self.lifetime.mark(node, self.now)
-        if layer.parameters and isinstance(output, Tensor) and self._looked_at():
-            if output.is_floating_point() and output.layout is torch.strided:
-                total = output.detach().sum(dtype=_wide(output.dtype)).reshape(1)
-                (handle,) = self.tap.samples.add([total])
-                self.tap.events.append(("output", layer.name, handle))
+        plain = isinstance(output, Tensor) and output.layout is torch.strided
+        if plain and layer.parameters and output.is_floating_point() and self._looked_at():
+            total = output.detach().sum(dtype=_wide(output.dtype)).reshape(1)
+            (handle,) = self.tap.samples.add([total])
+            self.tap.events.append(("output", layer.name, handle))
         if self.seals_on:
             self.seals.seal(node)
 
@@ -351,17 +352,13 @@ class Watch:
         """Accounts with a gradient, when each got it, and the norms of all of them in one go."""
         accounts: list[Account] = []
         grads: list[Tensor] = []
-        mine = []
-        for p in owned(optimizer):
-            account = self.roster.lookup(p)
-            if account is not None:
-                mine.append(account)
+        mine = [a for p in owned(optimizer) if (a := self.roster.lookup(p)) is not None]
         self.tap.look(mine, "hand", closely=True)
         for account in mine:
-            p = account.ref()
-            if p is not None and p.grad is not None:
+            held = account.ref()
+            if held is not None and held.grad is not None:
                 accounts.append(account)
-                grads.append(p.grad)
+                grads.append(held.grad)
         handle = self._norms(grads) if self._looked_at() else None
         return accounts, [a.order for a in accounts], handle
 
@@ -376,7 +373,9 @@ class Watch:
             if layout is not torch.strided:
                 group = [g.coalesce().values() if g.is_sparse else g.values() for g in group]
             norms = torch.stack(torch._foreach_norm(group, 2, _wide(dtype)))
-            for n, handle in zip(which, self.tap.samples.add([norms[k : k + 1] for k in range(len(which))])):
+            for n, handle in zip(
+                which, self.tap.samples.add([norms[k : k + 1] for k in range(len(which))])
+            ):
                 handles[n] = handle
         return handles
 
@@ -553,7 +552,6 @@ class Watch:
                     [a.order for a in moved], frozenset(moved),
                 )
             )  # fmt: skip
-
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
