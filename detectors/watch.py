@@ -20,7 +20,7 @@ STEPS = 24
     blind_to="every wrong formula whose gradient arrives, is spent once and is finite; what only the "
     "author's intent tells: divisors, detached heads, the scale of a loss",
     thresholds={
-        "each contribution spent once": "exact",
+        "1 step for each contribution": "exact",
         "4 graphs kept, 0 freed": "exact: a token lives as long as its node",
         "1e-3 of the update": "rounding of the optimizer's rule, recomputed in float64",
         "1e6 times the run's own median": "far outside of any run that goes on",

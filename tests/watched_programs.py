@@ -375,6 +375,55 @@ def clipped_after_the_step():
         clip_grad_norm_(model.parameters(), 0.1)
 
 
+@broken("clipped after the step")
+def clamped_after_the_step():
+    model = net()
+    o = SGD(model.parameters(), lr=0.05)
+    yield model, o
+    for x, y in batches():
+        o.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        o.step()
+        torch.nn.utils.clip_grad_value_(model.parameters(), 1e-3)
+
+
+@broken("by hand too")
+def stepped_by_the_optimizer_and_by_hand():
+    model = net()
+    o = SGD(model.parameters(), lr=0.05)
+    yield model, o
+    for x, y in batches():
+        o.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        o.step()
+        for p in model.parameters():
+            p.data -= 0.05 * p.grad
+
+
+@right
+def two_optimizers_on_the_same_parameters():
+    model = net()
+    one, two = SGD(model.parameters(), lr=0.05), SGD(model.parameters(), lr=0.01)
+    yield model, [one, two]
+    for x, y in batches():
+        one.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        one.step(), two.step()
+
+
+@right
+def decay_by_hand():
+    model = net()
+    o = SGD(model.parameters(), lr=0.05)
+    yield model, o
+    for x, y in batches():
+        o.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        o.step()
+        for p in model.parameters():
+            p.data.mul_(0.999)
+
+
 def scaled(order, scale=1024.0, micros=1):
     """order: letters of c(lip), u(nscale), s(tep)."""
 
@@ -672,6 +721,58 @@ def everything_through_data():
         o.step()
         for p in model.parameters():
             p.grad.data.zero_()
+
+
+@right
+def noisy_weights_between_micro_batches():
+    """Gradients at several perturbed points, summed; the weights are put back before the step."""
+    model = net()
+    o = SGD(model.parameters(), lr=0.05)
+    yield model, o
+    for x, y in batches():
+        o.zero_grad()
+        for _ in range(3):
+            noise = [0.01 * torch.randn_like(p) for p in model.parameters()]
+            for p, e in zip(model.parameters(), noise):
+                p.data.add_(e)
+            (F.cross_entropy(model(x), y) / 3).backward()
+            for p, e in zip(model.parameters(), noise):
+                p.data.sub_(e)
+        o.step()
+
+
+@right
+def clipped_sample_by_sample():
+    model = net()
+    o = SGD(model.parameters(), lr=0.05)
+    yield model, o
+    for x, y in batches(rows=4):
+        total = [torch.zeros_like(p) for p in model.parameters()]
+        for n in range(len(x)):
+            model.zero_grad()
+            F.cross_entropy(model(x[n : n + 1]), y[n : n + 1]).backward()
+            clip_grad_norm_(model.parameters(), 0.1)
+            for s, p in zip(total, model.parameters()):
+                s += p.grad
+        for s, p in zip(total, model.parameters()):
+            p.grad = s / len(x)
+        o.step()
+
+
+@right
+def master_weights_beside_bfloat16():
+    model = net().to(torch.bfloat16)
+    master = [p.detach().float().clone().requires_grad_() for p in model.parameters()]
+    o = Adam(master, lr=1e-3)
+    yield model, o
+    for x, y in batches():
+        (128 * F.cross_entropy(model(x.bfloat16()).float(), y)).backward()
+        for p, q in zip(model.parameters(), master):
+            q.grad, p.grad = p.grad.float() / 128, None
+        clip_grad_norm_(master, 1.0)
+        o.step()
+        for p, q in zip(model.parameters(), master):
+            p.data.copy_(q)
 
 
 @right

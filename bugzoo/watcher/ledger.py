@@ -115,6 +115,13 @@ class Ledger:
             lot.task.read = True
         self.unknown.add(account)
 
+    def clamp(self, account: Key) -> list[Fact]:
+        """It was clipped element by element: no common factor, and still the same lots."""
+        self.time += 1
+        lots = self.lots.get(account, [])
+        spent = bool(lots) and all(lot.spent for lot in lots)
+        return [Fact("clipped_after", account, list(lots))] if spent else []
+
     def unsure(self, account: Key) -> None:
         """It was written, and nobody can tell how: what it holds is no longer judged."""
         self.replace(account)

@@ -79,6 +79,10 @@ class Log(Result):
         self.findings = [r.finding() for r in self._found.values()]
         return record
 
+    def has(self, kind: str) -> bool:
+        """Was something of this kind reported?"""
+        return any(key[0] == kind for key in self._found)
+
     def note(self, kind: str, what: str) -> None:
         """Something to know, said once."""
         note = Note(kind, what)

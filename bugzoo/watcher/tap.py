@@ -260,6 +260,8 @@ class Tap:
             self.ledger.clear(account)
         elif state == "scaled" and factor > 0:
             return self.ledger.scale(account, factor, how)
+        elif how == "clip" and state == "other":
+            return self.ledger.clamp(account)
         elif state in ("other", "scaled"):
             self.ledger.replace(account)
         elif state == "unsure":

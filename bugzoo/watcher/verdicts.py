@@ -19,18 +19,18 @@ FEW = 3  # backward passes after which something should have moved
 
 def conclude(log: Log, roster: Roster, judge: Judge, forwards: Forwards) -> None:
     """All verdicts on a run that is over."""
-    for key, windows in judge.windows.items():
-        _empty(log, roster.call(key), windows, key)
-        _wasted(log, roster.call(key), windows, key)
     _idle(log, roster, judge)
     held = _holders(roster)
     models = list(roster.named())
     if not roster.optimizers and not judge.windows and judge.ledger.count >= FEW:
         _unmoved(log, roster, judge, models)
     trained = any(not w.empty for ws in judge.windows.values() for w in ws)
+    _ownerless(log, roster, judge, held, models)
     if trained:
         _untouched(log, roster, judge, forwards, held, models)
-        _ownerless(log, roster, judge, held, models)
+    for key, windows in judge.windows.items():
+        _empty(log, roster.call(key), windows, key)
+        _wasted(log, roster.call(key), windows, key)
 
 
 def _holders(roster: Roster) -> dict[int, list[int]]:
@@ -61,6 +61,8 @@ def _empty(log: Log, name: str, windows: list[Window], key: int) -> None:
         ("zero", "every gradient that arrived was exactly zero"),
     ):  # fmt: skip
         found = [w for w in windows if w.empty == why]
+        if why == "cut" and log.has("strays"):
+            continue  # said already: its parameters are those of another model
         every = len(found) == len(windows) and (why == "cut" or len(found) >= 3)
         if found and (
             every or (why == "cut" and len(found) >= 2 and 2 * len(found) >= len(windows))
@@ -82,10 +84,13 @@ def _idle(log: Log, roster: Roster, judge: Judge) -> None:
         if optimizer is None or judge.windows.get(n):
             continue
         mine = {a for p in owned(optimizer) if (a := roster.lookup(p)) is not None}
+        used = bool(
+            judge.windows
+        )  # where another optimizer steps, reading .grad may be a use of it
         lost = [
             t
             for t in judge.ledger.tasks.values()
-            if t.lost & mine and not t.spent and (not t.read or not judge.windows)
+            if t.lost & mine and not t.spent and not (used and t.read)
         ]
         if len(lost) >= IDLE:
             log.report(
@@ -209,10 +214,11 @@ def _ownerless(
     training = True
     for name, p, module in models:
         account = roster.lookup(p)
-        if id(p) not in held and p.requires_grad and account in judge.ledger.arrived:
-            if account is not None and not account.written():
-                alone.append((name, account, p))
-                training &= module.training
+        if account is None or id(p) in held or not p.requires_grad:
+            continue
+        if account in judge.ledger.arrived and not account.written():
+            alone.append((name, account, p))
+            training &= module.training
     strays = []
     for n, ref in enumerate(roster.optimizers):
         optimizer = ref()

@@ -124,6 +124,7 @@ class Watch:
         self.counts: Counter[int] = Counter()
         self._given = (models, optimizers)
         self._stack: list[Running] = []
+        self._after: dict[int, dict[int, Any]] = {}  # optimizer -> samples after a close look
         self._handles: list[Any] = []
         self._pointers: dict[int, Account] | None = None
         self._cleared = self._called = lines.NOWHERE
@@ -164,6 +165,7 @@ class Watch:
         self.tap.flush = lambda: None
         self._unhook()
         self._stack.clear()
+        self._after.clear()
         self.replicas = None
         seconds = time.perf_counter() - self._begun
         self.log.cost = Cost(seconds=seconds)
@@ -338,6 +340,7 @@ class Watch:
         closure = any(map(callable, (*args[1:], *kwargs.values())))
         step = Running(optimizer, index, lines.caller(), closure, self._backwards())
         self._stack.append(step)
+        self._by_hand_too(step)
         if not closure:
             step.uses = self._uses(optimizer)
             if self._close(self.counts[index] + 1):
@@ -397,6 +400,8 @@ class Watch:
             if id(p) in step.foreseen:
                 self._compare(optimizer, p, step, number)
         self._climbs(optimizer, step, number)
+        if self._close(number) and not step.closure:
+            self._after[step.index] = rules.now(optimizer)
         self.tap.events.append(
             ("step", step, number, accounts, orders, handles, frozenset(members), self.forwards.taped,
              self._called, self._cleared)
@@ -410,6 +415,31 @@ class Watch:
         for handle in self._nodes:
             handle.remove()
         self._nodes.clear()
+
+    def _by_hand_too(self, step: Running) -> None:
+        """Since the last step of this optimizer: did somebody move its parameters along the same gradient?"""
+        after = self._after.pop(step.index, {})
+        if not after:
+            return
+        others = (o for ref in self.roster.optimizers if (o := ref()) is not step.optimizer)
+        theirs = {id(p) for o in others if o is not None for p in owned(o)}
+        found = []
+        for p in owned(step.optimizer):
+            account = self.roster.lookup(p)
+            if id(p) in after and id(p) not in theirs and account is not None:
+                before, g = (t.tolist() for t in after[id(p)])
+                delta = [n - b for n, b in zip(samples.pick(p).tolist(), before)]
+                if any(delta) and _downhill(delta, g, before, torch.finfo(p.dtype).eps):
+                    found.append(account.name)
+        if found:
+            self.log.report(
+                ("by_hand_too", step.index), self.counts[step.index], found,
+                channel="trajectory",
+                what=f"parameters are updated by hand too, along the gradient that "
+                f"{self.roster.call(step.index)} has spent",
+                cause="the same contribution moves them twice",
+                line=step.line.text,
+            )  # fmt: skip
 
     def _climbs(self, optimizer: Optimizer, step: Running, number: int) -> None:
         """An optimizer whose rule nobody knows: does it go uphill with everything it moves?"""
@@ -465,7 +495,7 @@ class Watch:
         self._unhook()
         if self.replicas is not None and self.replicas.pairs:
             self.replicas.look(number, self.log, self.tap.handmade)
-        if self.lifetime.growing(self.now - 1) and not any(k[0] == "kept" for k in self.log._found):
+        if self.lifetime.growing(self.now - 1) and not self.log.has("kept"):
             self._kept(self.now - 1)
         self._refresh()
         self._look_closely()
