@@ -176,11 +176,12 @@ class Watch:
         verdicts.conclude(self.log, self.roster, self.judge, self.forwards)
 
     def guard(self, do: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Call a function of ours; its first error ends the watch, not the loop."""
+        """Call a function of ours, out of sight of modes; its first error ends the watch, not the loop."""
         if self.broken:
             return
         try:
-            do(*args, **kwargs)
+            with torch._C.DisableTorchFunction():
+                do(*args, **kwargs)
         except Exception as error:
             self.broken = True
             trace = traceback.extract_tb(error.__traceback__)[-1]
