@@ -23,6 +23,7 @@ _HOME = {
     "Engine": "engine",
     "Loop": "loop",
     "results": "trials.frame",
+    "watch": "watcher.watch",
 }
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "correct",
     "detector",
     "results",
+    "watch",
 ]
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from bugzoo.loop import Loop
     from bugzoo.model import Case, Context, Verdict, bug, control, correct, detector
     from bugzoo.trials.frame import results
+    from bugzoo.watcher.watch import watch
 
 
 def __getattr__(name: str) -> Any:

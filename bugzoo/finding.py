@@ -30,6 +30,7 @@ class Finding:
     `seed`       the same call with this seed shows it again
     `step`       of a training run, the step that showed it first, counted from 1
     `line`       'train.py:41', the line of the user's code, where that is known
+    `times`      steps that showed it, where a run was watched
     """
 
     channel: str
@@ -44,6 +45,7 @@ class Finding:
     seed: int = 0
     step: int | None = None
     line: str = ""
+    times: int = 1
 
     @property
     def severity(self) -> str:
@@ -66,6 +68,7 @@ class Finding:
             lines.append(f"cause: {self.cause}")
         if self.step is not None or self.line:
             at = f"step {self.step}" if self.step is not None else ""
+            at += f" and {self.times - 1} more" if self.times > 1 else ""
             lines.append(f"at: {', '.join(filter(None, (at, self.line)))}")
         else:
             lines.append(f"shown by: {self.variation}")

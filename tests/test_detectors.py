@@ -239,6 +239,7 @@ EXAMPLES = {
     "summed_loss": cubes(),
     "taylor_remainder": cubes(),
     "training_ledger": loops(ScalesSavedInput),
+    "watch": loops(NeverZeroed),
 }
 
 

@@ -1,0 +1,247 @@
+"""What watching costs: the time of a training step, as a ratio to the bare loop in the same run.
+
+    python benchmarks/watch.py                                 about three minutes on one thread
+    python benchmarks/watch.py --steps 20 --rounds 1           a first look
+    python benchmarks/watch.py --device cuda                   the same on a GPU
+    python benchmarks/watch.py --cockpit ENV/bin/python --traincheck ENV/bin/python
+
+An MLP of 10 million parameters, Adam and SGD, batches of 64 and 256. Before each block of steps of a row a
+block of the bare loop is run; a row's ratio is the median over rounds of (median step of its block /
+median step of that one). `mean` counts the first steps too, which `watch` looks at closely. CPU time on
+one thread, so that other processes do not count. Tools that live in an environment of their own are
+run there, against a bare loop of that environment; where none is named they are listed as absent.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path[0] = str(ROOT)  # else this file would hide other modules
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+WIDTHS = (1024, 2048, 2048, 1792, 64)
+WARM = 5  # steps of a block that the median leaves out
+
+
+class Run:
+    """Model, optimizer, batches; `step()` trains on the next one."""
+
+    def __init__(self, rule: str, rows: int, device: str):
+        torch.manual_seed(0)
+        layers: list[nn.Module] = []
+        for pair in zip(WIDTHS, WIDTHS[1:]):
+            layers += [nn.Linear(*pair), nn.ReLU()]
+        self.model = nn.Sequential(*layers[:-1]).to(device)
+        kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[rule]
+        self.optimizer = kind(self.model.parameters(), lr=1e-3)
+        self.x = torch.randn(rows, WIDTHS[0], device=device)
+        self.y = torch.randint(WIDTHS[-1], (rows,), device=device)
+        self.device = device
+
+    def step(self) -> None:
+        self.optimizer.zero_grad()
+        F.cross_entropy(self.model(self.x), self.y).backward()
+        self.optimizer.step()
+        if self.device != "cpu":
+            torch.cuda.synchronize()
+
+
+def clock(device: str) -> float:
+    """CPU time of this process where that is all there is: other processes do not count."""
+    return time.process_time() if device == "cpu" else time.perf_counter()
+
+
+@contextmanager
+def norm_hooks(run: Run) -> Any:
+    """The usual monitor: the norm of each gradient as a number, from a hook on each parameter."""
+    norms: dict[str, float] = {}
+    handles = [
+        p.register_hook(lambda g, name=name: norms.__setitem__(name, g.norm().item()))
+        for name, p in run.model.named_parameters()
+    ]
+    yield
+    for handle in handles:
+        handle.remove()
+
+
+def watching(every: int) -> Callable[[Run], Any]:
+    import bugzoo
+
+    return lambda run: bugzoo.watch(run.model, run.optimizer, every=every)
+
+
+def rows_of_the_table() -> dict[str, Callable[[Run], Any]]:
+    return {
+        "bare loop": lambda run: nullcontext(),
+        "watch": watching(1),
+        "watch, every=10": watching(10),
+        "norms in hooks": norm_hooks,
+        "anomaly mode": lambda run: torch.autograd.detect_anomaly(),
+    }
+
+
+def block(run: Run, context: Callable[[Run], Any], steps: int) -> list[float]:
+    """Seconds of each step inside the context."""
+    spent = []
+    with context(run):
+        for _ in range(steps):
+            start = clock(run.device)
+            run.step()
+            spent.append(clock(run.device) - start)
+    return spent
+
+
+def measured(run: Run, steps: int, rounds: int) -> dict[str, tuple[float, float, float]]:
+    """Row -> (milliseconds of the median step, median ratio, ratio of the means)."""
+    table = rows_of_the_table()
+    bare = table.pop("bare loop")
+    block(run, bare, 2 * WARM)
+    found = {}
+    for name, context in table.items():
+        pairs = [(block(run, bare, steps), block(run, context, steps)) for _ in range(rounds)]
+        ratios = [median(b[WARM:]) / median(a[WARM:]) for a, b in pairs]
+        means = [mean(b) / mean(a) for a, b in pairs]
+        ms = 1e3 * median(median(b[WARM:]) for _, b in pairs)
+        found[name] = (ms, median(ratios), median(means))
+    return found
+
+
+COCKPIT = """
+import json, sys, time
+from statistics import median
+import torch
+from torch import nn
+from backpack import extend
+from cockpit import Cockpit
+from cockpit.utils.configuration import configuration
+widths, rows, steps = json.loads(sys.argv[1])
+torch.set_num_threads(1); torch.manual_seed(0)
+layers = []
+for pair in zip(widths, widths[1:]):
+    layers += [nn.Linear(*pair), nn.ReLU()]
+model = extend(nn.Sequential(*layers[:-1]))
+loss_of, each_of = extend(nn.CrossEntropyLoss()), extend(nn.CrossEntropyLoss(reduction="none"))
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+cockpit = Cockpit(model.parameters(), quantities=configuration("economy"))
+x, y = torch.randn(rows, widths[0]), torch.randint(widths[-1], (rows,))
+def step(n, watched):
+    start = time.process_time()
+    optimizer.zero_grad()
+    out = model(x)
+    loss = loss_of(out, y)
+    if watched:
+        info = {"batch_size": rows, "individual_losses": each_of(out, y), "loss": loss, "optimizer": optimizer}
+        with cockpit(n, info=info):
+            loss.backward(create_graph=cockpit.create_graph(n))
+    else:
+        loss.backward()
+    optimizer.step()
+    return time.process_time() - start
+bare = [step(n, False) for n in range(steps)]
+watched = [step(n, True) for n in range(steps)]
+print(json.dumps(median(watched[5:]) / median(bare[5:])))
+"""
+
+SCRIPT = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+torch.manual_seed(0)
+widths, rows, steps = {given}
+layers = []
+for pair in zip(widths, widths[1:]):
+    layers += [nn.Linear(*pair), nn.ReLU()]
+model = nn.Sequential(*layers[:-1])
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+x, y = torch.randn(rows, widths[0]), torch.randint(widths[-1], (rows,))
+for _ in range(steps):
+    optimizer.zero_grad()
+    F.cross_entropy(model(x), y).backward()
+    optimizer.step()
+"""
+
+
+def cockpit(python: str, rows: int, steps: int) -> float:
+    """Median step with Cockpit's economy configuration, over that of its own bare loop."""
+    given = json.dumps([WIDTHS, rows, steps])
+    done = subprocess.run(
+        [python, "-c", COCKPIT, given], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+    return float(done.stdout.strip().splitlines()[-1])
+
+
+def traincheck(python: str, rows: int, steps: int) -> float:
+    """The whole script under `traincheck-collect` over the script alone: it has no loop of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "train.py"
+        script.write_text(SCRIPT.format(given=repr((WIDTHS, rows, steps))))
+        spent = []
+        collect = str(Path(python).with_name("traincheck-collect"))
+        for command in (
+            [python, str(script)],
+            [collect, "--pyscript", str(script), "--models-to-track", "model",
+             "--output-dir", f"{folder}/trace"],
+        ):  # fmt: skip
+            start = time.perf_counter()
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+            if done.returncode:
+                raise RuntimeError((done.stderr or done.stdout).strip().splitlines()[-1])
+            spent.append(time.perf_counter() - start)
+    return spent[1] / spent[0]
+
+
+def peers(options: argparse.Namespace) -> None:
+    """Rows of tools that need an environment of their own."""
+    for name, call, python in (
+        ("Cockpit, economy", cockpit, options.cockpit),
+        ("TrainCheck, collect", traincheck, options.traincheck),
+    ):
+        if python is None:
+            print(f"{name:22}  absent: no environment named with --{call.__name__} PYTHON")
+            continue
+        try:
+            print(f"{name:22}{'':>10}{call(python, 64, options.steps):>10.3f}")
+        except (RuntimeError, OSError) as error:
+            print(f"{name:22}  absent: {error}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--steps", type=int, default=24, help="steps of a block")
+    parser.add_argument("--rounds", type=int, default=5, help="blocks of each row")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rule", choices=["sgd", "adam"], action="append")
+    parser.add_argument("--rows", type=int, action="append", help="rows of a batch")
+    parser.add_argument(
+        "--cockpit", metavar="PYTHON", help="interpreter that has cockpit-for-pytorch"
+    )
+    parser.add_argument("--traincheck", metavar="PYTHON", help="interpreter that has traincheck")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for rule in options.rule or ["sgd", "adam"]:
+        for rows in options.rows or [64, 256]:
+            run = Run(rule, rows, options.device)
+            count = sum(p.numel() for p in run.model.parameters())
+            print(f"{rule}, {rows} rows, {count:,} parameters, {options.device}")
+            print(f"{'':22}{'ms':>10}{'ratio':>10}{'mean':>10}")
+            for name, (ms, ratio, means) in measured(run, options.steps, options.rounds).items():
+                print(f"{name:22}{ms:>10.1f}{ratio:>10.3f}{means:>10.3f}", flush=True)
+    peers(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Who is who: parameters by name, the modules they sit in, the optimizers that update them.
+
+Everything is held by weak references: watching keeps nothing alive.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from bugzoo.watcher import samples
+
+
+class Account:
+    """One parameter: its name, and what is known of its gradient since the last look."""
+
+    __slots__ = (
+        "by_hand", "device_eps", "grad", "handle", "held", "name", "order", "owned", "ref", "start",
+        "tentative", "value", "version",
+    )  # fmt: skip
+
+    def __init__(self, p: Tensor, name: str):
+        self.name = name
+        self.ref = weakref.ref(p)
+        self.device_eps = 0.0
+        self.held = False  # there was a gradient when last looked
+        self.grad: Any = None  # weak reference to it
+        self.version = -1
+        self.handle: tuple[int, int] | None = None  # its sample
+        self.tentative = -1  # the backward that has reached it and not yet added to it
+        self.start = samples.pick(p).clone() if p.layout is torch.strided else None
+        self.owned = False  # some optimizer holds it
+        self.by_hand = False  # the user steps it along its gradient
+        self.value: tuple[int, int] | None = None  # sample of an unowned parameter after a backward
+        self.order = 0  # how late in a backward it gets its gradient
+
+    def written(self) -> bool:
+        """Did anybody write other values into the parameter since it was first seen?"""
+        p = self.ref()
+        if p is None or self.start is None:
+            return False
+        now = samples.pick(p)
+        return now.shape != self.start.shape or not bool(torch.equal(now, self.start))
+
+    def __repr__(self) -> str:
+        return f"Account({self.name!r})"
+
+
+class Roster:
+    def __init__(self) -> None:
+        self.accounts: dict[int, Account] = {}  # id of the parameter -> account
+        self.models: list[tuple[str, weakref.ref[nn.Module]]] = []
+        self.optimizers: list[weakref.ref[Optimizer]] = []
+        self.departed: list[Account] = []  # parameters that nobody refers to any more
+
+    def lookup(self, p: Tensor) -> Account | None:
+        found = self.accounts.get(id(p))
+        return found if found is not None and found.ref() is p else None
+
+    def enter(self, p: Tensor, name: str) -> Account:
+        """The account of a parameter; a new one where it has none."""
+        found = self.lookup(p)
+        if found is None:
+            if id(p) in self.accounts:
+                self.departed.append(self.accounts[id(p)])
+            found = self.accounts[id(p)] = Account(p, name)
+        elif found.name.startswith("group "):
+            found.name = name  # an optimizer knew it first, now a model names it
+        return found
+
+    def add_model(self, model: nn.Module) -> None:
+        if not any(ref() is model for _, ref in self.models):
+            self.models.append((f"model{len(self.models)}", weakref.ref(model)))
+
+    def add_optimizer(self, optimizer: Optimizer) -> None:
+        if self.index(optimizer) is None:
+            self.optimizers.append(weakref.ref(optimizer))
+
+    def index(self, optimizer: Optimizer) -> int | None:
+        for n, ref in enumerate(self.optimizers):
+            if ref() is optimizer:
+                return n
+        return None
+
+    def call(self, n: int) -> str:
+        """How a message names an optimizer: by its class, with a number where there are several."""
+        if n < 0:
+            return "the update by hand"
+        optimizer = self.optimizers[n]()
+        kind = type(optimizer).__name__ if optimizer is not None else "an optimizer that is gone"
+        return kind if len(self.optimizers) == 1 else f"{kind} (optimizer {n})"
+
+    def named(self) -> Iterator[tuple[str, Tensor, nn.Module]]:
+        """(name, parameter, the module it sits in) over all models; one with several names once."""
+        seen: set[int] = set()
+        several = len(self.models) > 1
+        for label, ref in self.models:
+            model = ref()
+            for path, module in model.named_modules() if model is not None else ():
+                for own, p in module._parameters.items():
+                    if p is not None and id(p) not in seen:
+                        seen.add(id(p))
+                        prefix = ".".join(filter(None, (label if several else "", path)))
+                        yield f"{prefix}.{own}" if prefix else own, p, module
+
+    def refresh(self) -> list[Account]:
+        """Accounts for what models and optimizers hold now; the ones that are new."""
+        before = set(self.accounts.values())
+        for name, p, _ in self.named():
+            self.enter(p, name)
+        for n, ref in enumerate(self.optimizers):
+            optimizer = ref()
+            if optimizer is not None:
+                for g, group in enumerate(optimizer.param_groups):
+                    for k, p in enumerate(group["params"]):
+                        label = f"optimizer {n} " if len(self.optimizers) > 1 else ""
+                        self.enter(p, f"group {label}{g}[{k}]").owned = True
+        return [a for a in self.accounts.values() if a not in before]
+
+
+def owned(optimizer: Optimizer) -> Iterable[Tensor]:
+    """The parameters that this optimizer updates."""
+    return (p for group in optimizer.param_groups for p in group["params"])

@@ -1,0 +1,613 @@
+"""`watch`: a training loop under observation, through torch's own hooks alone.
+
+    with bugzoo.watch(model, optimizer) as log:
+        ...the loop as it is...
+    print(log)
+
+The loop's exceptions pass through, its tensors live no longer than before, and every hook is gone when
+the context ends. A mistake in here never stops the loop: it becomes a note.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import itertools
+import math
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+from bugzoo.errors import UserError
+from bugzoo.finding import Cost
+from bugzoo.watcher import calls, lines, rules, samples, verdicts
+from bugzoo.watcher.forwards import Forwards, Layer
+from bugzoo.watcher.judge import Judge, Step
+from bugzoo.watcher.ledger import Fact
+from bugzoo.watcher.lifetime import Lifetime
+from bugzoo.watcher.log import Log
+from bugzoo.watcher.replicas import Replicas
+from bugzoo.watcher.roster import Account, Roster, owned
+from bugzoo.watcher.seals import Seals
+from bugzoo.watcher.tap import Tap
+
+F = TypeVar("F", bound=Callable[..., Any])
+CLOSE_LOOK = 3  # the first steps are looked at closely, then those whose number is a power of two
+
+
+def watch(
+    models: nn.Module | Iterable[nn.Module],
+    optimizers: Optimizer | Iterable[Optimizer],
+    *,
+    every: int = 1,
+) -> Watch:
+    """Watch the training of `models` by `optimizers`; `every` N-th step is looked at for norms and NaN."""
+    found = [_listed(models, nn.Module, "models"), _listed(optimizers, Optimizer, "optimizers")]
+    if not isinstance(every, int) or every < 1:
+        raise UserError(f"watch: every={every!r}; expected a whole number from 1 on")
+    return Watch(found[0], found[1], every=every)
+
+
+def _listed(given: Any, kind: type, what: str) -> list[Any]:
+    listed = [given] if isinstance(given, kind) else given
+    if not isinstance(listed, Iterable) or isinstance(listed, str | dict | Tensor):
+        raise UserError(
+            f"watch: {what} is a {type(given).__name__}; expected one torch {kind.__name__} or a list"
+        )
+    listed = list(listed)
+    for one in listed:
+        if not isinstance(one, kind):
+            raise UserError(
+                f"watch: {what} holds a {type(one).__name__}; expected torch {kind.__name__}s"
+            )
+    if not listed and kind is nn.Module:
+        raise UserError(f"watch: {what} is empty; expected at least one torch {kind.__name__}")
+    return listed
+
+
+def _quiet(method: F) -> F:
+    """What goes wrong in here must not stop the loop."""
+
+    @functools.wraps(method)
+    def guarded(self: Watch, *args: Any, **kwargs: Any) -> Any:
+        return self.guard(functools.partial(method, self), *args, **kwargs)
+
+    return guarded  # type: ignore[return-value]
+
+
+@dataclass
+class Running:
+    """A step under way."""
+
+    optimizer: Optimizer
+    index: int
+    line: lines.Line
+    closure: bool
+    begun: int
+    inner: bool = False  # another optimizer steps inside: this one is a wrapper around it
+    uses: tuple[list[Account], list[int], Any] = field(default_factory=lambda: ([], [], None))
+    foreseen: dict[int, Any] = field(default_factory=dict)
+    start: dict[int, Any] = field(default_factory=dict)
+
+
+class Watch:
+    """The context manager behind `watch`. With `discover` it finds models and optimizers by itself."""
+
+    def __init__(
+        self,
+        models: list[nn.Module],
+        optimizers: list[Optimizer],
+        *,
+        every: int = 1,
+        discover: bool = False,
+    ):
+        self.log = Log()
+        self.every, self.discover = every, discover
+        self.broken = False
+        self.roster, self.tap, self.lifetime = Roster(), Tap(self.guard), Lifetime()
+        self.judge = Judge(self.log, self.tap.ledger)
+        self.forwards, self.calls = Forwards(self), calls.Calls(self)
+        self.seals = Seals(self._edited)
+        self.replicas: Replicas | None = None
+        self.counts: Counter[int] = Counter()
+        self._given = (models, optimizers)
+        self._stack: list[Running] = []
+        self._after: dict[int, dict[int, Any]] = {}  # optimizer -> samples after a close look
+        self._handles: list[Any] = []
+        self._pointers: dict[int, Account] | None = None
+        self._cleared = self._called = lines.NOWHERE
+        self._saved_hooks = self._cleared_known = False
+        self._begun = 0.0
+        self._terms = itertools.count()
+        self._nodes: list[Any] = []  # handles of hooks on nodes of this step
+
+    # -- in and out
+
+    def __enter__(self) -> Log:
+        models, optimizers = self._given
+        self._given = ([], [])
+        for model in models:
+            self.roster.add_model(model)
+        for optimizer in optimizers:
+            self.roster.add_optimizer(optimizer)
+        self._begun = time.perf_counter()
+        self._refresh()
+        self._handles = [
+            register_optimizer_step_pre_hook(self._before_step),
+            register_optimizer_step_post_hook(self._after_step),
+        ]
+        self.forwards.open()
+        self.calls.__enter__()
+        self.tap.flush = lambda: self.tap.replay(self._heard)
+        self._look_closely()
+        return self.log
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.calls.__exit__(kind, error, trace)
+        self.forwards.close()
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._conclude()
+        self.tap.close()
+        self.tap.flush = lambda: None
+        self._unhook()
+        self._stack.clear()
+        self._after.clear()
+        self.replicas = None
+        seconds = time.perf_counter() - self._begun
+        self.log.cost = Cost(seconds=seconds)
+
+    @_quiet
+    def _conclude(self) -> None:
+        self.tap.replay(self._heard)
+        verdicts.conclude(self.log, self.roster, self.judge, self.forwards)
+
+    def guard(self, do: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Call a function of ours, out of sight of modes; its first error ends the watch, not the loop."""
+        if self.broken:
+            return
+        try:
+            with torch._C.DisableTorchFunction():
+                do(*args, **kwargs)
+        except Exception as error:
+            self.broken = True
+            trace = traceback.extract_tb(error.__traceback__)[-1]
+            self.log.note(
+                "skipped",
+                f"the watch itself failed in {trace.name}, line {trace.lineno}, and saw no more: "
+                f"{type(error).__name__}: {error}",
+            )
+
+    # -- who is there
+
+    def _refresh(self) -> None:
+        for account in self.roster.refresh():
+            self.tap.watch(account)
+        for account in self.roster.accounts.values():
+            self.tap.watch(account)  # one that is no longer frozen
+        several = len(self.roster.models) > 1
+        for label, ref in self.roster.models:
+            model = ref()
+            for path, module in model.named_modules() if model is not None else ():
+                name = ".".join(filter(None, (label if several else "", path)))
+                self.forwards.know(name or type(module).__name__, module)
+        if self.replicas is None and self.roster.models:
+            self.replicas = Replicas(self.roster)
+
+    def met(self, module: nn.Module) -> None:
+        """A module that nobody has named is called, from no other module."""
+        if self.discover and next(module.parameters(), None) is not None:
+            self.roster.add_model(module)
+            self._refresh()
+
+    # -- calls of the user's
+
+    @property
+    def now(self) -> int:
+        """The number of the step under way, counted from 1."""
+        return max(self.counts.values(), default=0) + 1
+
+    @_quiet
+    def backward(self, loss: Tensor, line: lines.Line) -> None:
+        self.tap.called = self._called = line
+        self._pointers = None
+        for node, name in calls.reductions(loss):
+            self._nodes.append(node.register_prehook(functools.partial(self._weigh, name)))
+        if self.seals_on:
+            self.seals.seal(loss.grad_fn)
+
+    @_quiet
+    def _weigh(self, name: str, grads: Any) -> None:
+        """The cotangent of a reduction is the weight of its mean or sum in the whole."""
+        g = grads[0]
+        number = self.tap.task()
+        if number < 0 or g is None or g.numel() != 1:
+            return
+        node = torch._C._current_autograd_node()
+        (handle,) = self.tap.samples.add([g.detach().reshape(1).clone()])
+        metadata: Any = node.metadata
+        term = metadata.setdefault("bugzoo.term", next(self._terms))
+        self.tap.events.append(("weight", number, name, handle, calls.rows(node), term))
+
+    @_quiet
+    def cleared(self, frame: Any) -> None:
+        if not self._cleared_known:
+            self._cleared, self._cleared_known = lines.caller(frame), True
+
+    @_quiet
+    def read(self, t: Tensor) -> None:
+        events = self.tap.events
+        if not events or events[-1][0] != "read":
+            events.append(("read",))
+
+    @_quiet
+    def clipped(self, frame: Any, written: Any, done: bool) -> None:
+        if self._pointers is None:
+            self._pointers = {}
+            for account in self.roster.accounts.values():
+                p = account.ref()
+                if p is not None and p.grad is not None and p.grad.layout is torch.strided:
+                    self._pointers[p.grad.data_ptr()] = account
+        listed = [written] if isinstance(written, Tensor) else written
+        reached = [a for t in listed if (a := self._pointers.get(t.data_ptr())) is not None]
+        if reached and not done:
+            self.tap.look(reached, "hand")
+        elif reached:
+            self.tap.events.append(("clip", lines.caller(frame)))
+            self.tap.look(reached, "clip")
+
+    @_quiet
+    def reported(self, t: Tensor) -> None:
+        """A number is read off a loss: whom would its backward reach?"""
+        if t.grad_fn is None or t.numel() != 1 or not self.forwards.curious:
+            return
+        found = {a for p in calls.leaves(t.grad_fn) if (a := self.roster.lookup(p)) is not None}
+        if found:
+            self.judge.reported.append((frozenset(found), lines.caller(sys._getframe(2))))
+
+    @_quiet
+    def made(self, out: Tensor) -> None:
+        if self.seals_on and out.grad_fn is not None and torch.is_grad_enabled():
+            self.seals.seal(out.grad_fn)
+
+    def hooked(self) -> None:
+        """Saved tensors have hooks, of a checkpoint for example: to read them would run these."""
+        self._saved_hooks = True
+        self.calls.curious = self.forwards.curious = False
+
+    @property
+    def seals_on(self) -> bool:
+        return self.forwards.curious and not self._saved_hooks
+
+    # -- forwards
+
+    @_quiet
+    def ran(self, layer: Layer, node: Any, output: Any) -> None:
+        self._cleared_known = False
+        if node is None:
+            return
+        self.lifetime.mark(node, self.now)
+        plain = isinstance(output, Tensor) and output.layout is torch.strided
+        if plain and layer.parameters and output.is_floating_point() and self._looked_at():
+            total = output.detach().sum(dtype=_wide(output.dtype)).reshape(1)
+            (handle,) = self.tap.samples.add([total])
+            self.tap.events.append(("output", layer.name, handle))
+        if self.seals_on:
+            self.seals.seal(node)
+
+    def _looked_at(self) -> bool:
+        return self.every == 1 or self.now % self.every == 1
+
+    def _edited(self, node: str, name: str, before: float, now: float) -> None:
+        line = self._called.text
+        self.log.report(
+            ("edited", node, name), self.now,
+            channel="side_effect",
+            what=f"a saved tensor was changed before its backward used it: {name} of {node}",
+            cause="a write that autograd cannot see, through .data, NumPy or a view of the memory: "
+            f"its sum was {before:.6g} and is {now:.6g}",
+            line=line,
+        )  # fmt: skip
+
+    # -- steps
+
+    @_quiet
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        index = self.roster.index(optimizer)
+        if index is None:
+            known = any(self.roster.lookup(p) is not None for p in owned(optimizer))
+            if not self.discover and not known:
+                return
+            self.roster.add_optimizer(optimizer)
+            self._refresh()
+            index = len(self.roster.optimizers) - 1
+        depth = _depth()
+        del self._stack[max(0, depth - 1) :]  # steps that raised have no end
+        for outer in self._stack:
+            outer.inner = True
+        closure = any(map(callable, (*args[1:], *kwargs.values())))
+        step = Running(optimizer, index, lines.caller(), closure, self._backwards())
+        self._stack.append(step)
+        self._by_hand_too(step)
+        if not closure:
+            step.uses = self._uses(optimizer)
+            if self._close(self.counts[index] + 1):
+                step.foreseen = rules.foreseen(optimizer)
+                if not isinstance(optimizer, rules.KNOWN) and not rules.hooked(optimizer):
+                    step.start = rules.now(optimizer)
+
+    def _backwards(self) -> int:
+        return self.tap.ledger.count + sum(e[0] == "begin" for e in self.tap.events)
+
+    def _uses(self, optimizer: Optimizer) -> tuple[list[Account], list[int], Any]:
+        """Accounts with a gradient, when each got it, and the norms of all of them in one go."""
+        accounts: list[Account] = []
+        grads: list[Tensor] = []
+        mine = [a for p in owned(optimizer) if (a := self.roster.lookup(p)) is not None]
+        self.tap.look(mine, "hand", closely=True)
+        for account in mine:
+            held = account.ref()
+            if held is not None and held.grad is not None:
+                accounts.append(account)
+                grads.append(held.grad)
+        handle = self._norms(grads) if self._looked_at() else None
+        return accounts, [a.order for a in accounts], handle
+
+    def _norms(self, grads: list[Tensor]) -> list[Any]:
+        """Handles of the norms: one fused call for each device and type."""
+        kinds: dict[Any, list[int]] = {}
+        handles: list[Any] = [None] * len(grads)
+        for n, g in enumerate(grads):
+            kinds.setdefault((g.device, g.dtype, g.layout), []).append(n)
+        for (_, dtype, layout), which in kinds.items():
+            group = [grads[n].detach() for n in which]
+            if layout is not torch.strided:
+                group = [g.coalesce().values() if g.is_sparse else g.values() for g in group]
+            norms = torch.stack(torch._foreach_norm(group, 2, _wide(dtype)))
+            for n, handle in zip(
+                which, self.tap.samples.add([norms[k : k + 1] for k in range(len(which))])
+            ):
+                handles[n] = handle
+        return handles
+
+    @_quiet
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if not self._stack or self._stack[-1].optimizer is not optimizer:
+            return
+        step = self._stack.pop()
+        if step.inner:
+            return
+        if step.closure:
+            step.uses = self._uses(optimizer)
+        accounts, orders, handles = step.uses
+        self.counts[step.index] += 1
+        number = self.counts[step.index]
+        members = [a for p in owned(optimizer) if (a := self.roster.lookup(p)) is not None]
+        self.tap.renew(members)
+        for p in owned(optimizer):
+            if id(p) in step.foreseen:
+                self._compare(optimizer, p, step, number)
+        self._climbs(optimizer, step, number)
+        if self._close(number) and not step.closure:
+            self._after[step.index] = rules.now(optimizer)
+        self.tap.events.append(
+            ("step", step, number, accounts, orders, handles, frozenset(members), self.forwards.taped,
+             self._called, self._cleared)
+        )  # fmt: skip
+        self._called = lines.NOWHERE
+        if not self._stack and torch._C._current_graph_task_id() < 0:
+            self._between(number)
+
+    def _unhook(self) -> None:
+        self.seals.close()
+        for handle in self._nodes:
+            handle.remove()
+        self._nodes.clear()
+
+    def _by_hand_too(self, step: Running) -> None:
+        """Since the last step of this optimizer: did somebody move its parameters along the same gradient?"""
+        after = self._after.pop(step.index, {})
+        if not after:
+            return
+        others = (o for ref in self.roster.optimizers if (o := ref()) is not step.optimizer)
+        theirs = {id(p) for o in others if o is not None for p in owned(o)}
+        found = []
+        for p in owned(step.optimizer):
+            account = self.roster.lookup(p)
+            if id(p) in after and id(p) not in theirs and account is not None:
+                before, g = (t.tolist() for t in after[id(p)])
+                delta = [n - b for n, b in zip(samples.pick(p).tolist(), before)]
+                if any(delta) and _downhill(delta, g, before, torch.finfo(p.dtype).eps):
+                    found.append(account.name)
+        if found:
+            self.log.report(
+                ("by_hand_too", step.index), self.counts[step.index], found,
+                channel="trajectory",
+                what=f"parameters are updated by hand too, along the gradient that "
+                f"{self.roster.call(step.index)} has spent",
+                cause="the same contribution moves them twice",
+                line=step.line.text,
+            )  # fmt: skip
+
+    def _climbs(self, optimizer: Optimizer, step: Running, number: int) -> None:
+        """An optimizer whose rule nobody knows: does it go uphill with everything it moves?"""
+        found = []
+        for p in owned(optimizer):
+            account = self.roster.lookup(p)
+            if id(p) in step.start and account is not None:
+                before, g = step.start[id(p)]
+                eps = torch.finfo(p.dtype).eps
+                moved = not torch.equal(samples.pick(p).double(), before)
+                if moved and not rules.climbs(before, g, samples.pick(p), eps):
+                    return
+                found += [account.name] * moved
+        if found:
+            kind = type(optimizer).__name__
+            self.log.report(
+                ("uphill", step.index), number, found,
+                channel="trajectory",
+                what=f"{kind} moves uphill: every parameter by a positive multiple of its gradient",
+                cause="the sign of the update; to climb, torch has maximize=True",
+                line=step.line.text,
+            )  # fmt: skip
+
+    def _compare(self, optimizer: Optimizer, p: Tensor, step: Running, number: int) -> None:
+        before, after, eps = step.foreseen[id(p)]
+        worst = rules.mismatch(before, after, samples.pick(p), eps)
+        account = self.roster.lookup(p)
+        if worst is None or account is None or not all(map(_finite, worst)):
+            return
+        own = type(optimizer) in rules.KNOWN
+        kind = type(optimizer).__name__
+        if own:
+            self.log.report(
+                ("rule", step.index), number, [account.name],
+                channel="trajectory",
+                what=f"the update is not what the rule of {kind} gives for the gradient it got",
+                yours=worst[0],
+                true=worst[1],
+                line=step.line.text,
+            )  # fmt: skip
+        else:
+            base = next(k.__name__ for k in rules.KNOWN if isinstance(optimizer, k))
+            self.log.note(
+                "intent",
+                f"{kind} is a {base} and does not update as one: {account.name} moved by "
+                f"{worst[0]:.6g}, the rule gives {worst[1]:.6g}",
+            )
+
+    def _between(self, number: int) -> None:
+        """A step is over: numbers come over in one transfer, the ledger is brought up to date."""
+        self.tap.replay(self._heard)
+        self.forwards.forget()
+        self._unhook()
+        if self.replicas is not None and self.replicas.pairs:
+            self.replicas.look(number, self.log, self.tap.handmade)
+        if self.lifetime.growing(self.now - 1) and not self.log.has("kept"):
+            self._kept(self.now - 1)
+        self._refresh()
+        self._look_closely()
+
+    def _kept(self, number: int) -> None:
+        gc.collect()
+        if not self.lifetime.growing(number):
+            return
+        holder, size, count = self.lifetime.holder()
+        steps = len(self.lifetime.alive)
+        cause = f"the graphs of all {steps} steps are alive"
+        if count:
+            cause += f": {count // steps} nodes a step, and {size // steps} bytes a step in tensors"
+        self.log.report(
+            ("kept",), min(self.lifetime.alive),
+            channel="memory",
+            what="graphs are kept alive, step after step",
+            cause=cause + (f"; held by {holder}" if holder else ""),
+        )  # fmt: skip
+
+    def _close(self, number: int) -> bool:
+        return number <= CLOSE_LOOK or number & (number - 1) == 0
+
+    def _look_closely(self) -> None:
+        """Is the coming step one of those that are looked at closely?"""
+        close = self._close(self.now) and not self._saved_hooks
+        self.calls.curious = self.forwards.curious = close
+        if close:
+            self.seals.exempt = {
+                b.data_ptr() for _, ref in self.roster.models if (m := ref()) for b in m.buffers()
+            }
+
+    # -- replay
+
+    def _heard(self, event: tuple[Any, ...], facts: list[Fact]) -> None:
+        kind = event[0]
+        judge, numbers = self.judge, self.tap.samples
+        if facts:
+            judge.hear(facts)
+        if kind == "clip":
+            judge.clip_line, judge.clipped = event[1], True
+        elif kind == "output":
+            judge.outputs.append((event[1], numbers[event[2]][0]))
+        elif kind == "weight":
+            _, number, name, handle, rows, term = event
+            if number in self.tap.ledger.tasks:
+                task = self.tap.ledger.tasks[number]
+                weight = numbers[handle][0]
+                judge.weights[task.number].append((name, weight, rows))
+                task.terms.add(term)
+                task.weight = max(task.weight or 0.0, abs(weight))
+        elif kind == "update":
+            self._by_hand(event[1])
+        elif kind == "step":
+            _, step, number, accounts, orders, handles, members, taped, called, cleared = event
+            norms = (
+                [numbers[h][0] if h is not None else 0.0 for h in handles]
+                if handles is not None
+                else [1.0] * len(accounts)
+            )
+            judge.step(
+                Step(
+                    step.index, self.roster.call(step.index), number, step.line, accounts, norms,
+                    orders, members, step.closure, step.begun, taped, called, cleared,
+                )
+            )  # fmt: skip
+
+    def _by_hand(self, told: list[tuple[Account, Any, Any, Any]]) -> None:
+        """Parameters without an optimizer that went down along their gradient: a step by hand."""
+        numbers = self.tap.samples
+        moved: list[Account] = []
+        for account, g, before, now in told:
+            delta = [n - b for n, b in zip(numbers[now], numbers[before])]
+            if any(delta) and not account.by_hand:
+                account.by_hand = _downhill(delta, numbers[g], numbers[before], account.device_eps)
+            if any(delta) and account.by_hand:
+                moved.append(account)
+        if moved:
+            self.counts[-1] += 1
+            norms = [math.hypot(*numbers[g]) for a, g, _, _ in told if a in moved]
+            self.judge.step(
+                Step(
+                    -1, "the update by hand", self.counts[-1], lines.NOWHERE, moved, norms,
+                    [a.order for a in moved], frozenset(moved),
+                )
+            )  # fmt: skip
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
+def _downhill(delta: list[float], g: list[float], p: list[float], eps: float) -> bool:
+    """Is this change of p a multiple of -g, but for rounding?"""
+    square = sum(x * x for x in g)
+    factor = sum(d * x for d, x in zip(delta, g)) / square if square else 0.0
+    most = max(map(abs, delta))
+    room = 1e-3 * most + 4 * eps * max(map(abs, p))
+    off = max(abs(d - factor * x) for d, x in zip(delta, g))
+    return factor < 0 and off <= room and most > 4 * room
+
+
+def _finite(x: float) -> bool:
+    return x - x == 0
+
+
+def _depth() -> int:
+    """How many optimizer steps are on the stack right now."""
+    frame, found = sys._getframe(1), 0
+    while frame is not None:
+        code = frame.f_code
+        found += code.co_name == "wrapper" and code.co_filename.endswith("optim/optimizer.py")
+        frame = frame.f_back  # type: ignore[assignment]
+    return found
