@@ -123,17 +123,16 @@ class _Watched:
             self.test.not_examined(error)
         return self.log
 
-    def __exit__(self, *exception: Any) -> bool | None:
+    def __exit__(self, *exception: Any) -> None:
         __tracebackhide__ = True
         try:
-            swallowed: bool | None = self.watch.__exit__(*exception)
+            self.watch.__exit__(*exception)
         except UserError as error:
             self.test.not_examined(error)
         if exception[0] is None:
             self.test.judge(self.log)
         else:
             self.test.show(self.log)
-        return swallowed
 
 
 class _Test:

@@ -750,3 +750,17 @@ def loss_of_a_detached_output():
         o.step()
 
     return stepper(net(6, 8, 3), body)
+
+
+@wrong("clip")
+def clipped_while_scaled():
+    def body(m, o):
+        x, y = batch()
+        o.zero_grad()
+        (1024 * F.cross_entropy(m(x), y)).backward()
+        nn.utils.clip_grad_norm_(m.parameters(), 1.0)
+        for p in m.parameters():
+            p.grad /= 1024
+        o.step()
+
+    return stepper(net(6, 8, 3), body)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bugzoo.auditor import books, cuts, graph, intent, slope
+from bugzoo.auditor import books, cuts, graph, intent, slope, watched
 from bugzoo.auditor.functions import Functions
 from bugzoo.auditor.ledger import Ledger
 from bugzoo.auditor.lifetime import Lifetime
@@ -60,6 +60,8 @@ def _examined(program: Program, seen: _Observed, seed: int) -> list[Finding | No
     corrupt = any(isinstance(x, Finding) and x.channel == "side_effect" for x in found)
     found += _slopes(program, seen, corrupt)
     found += intent.notes(seen.ledger, seen.names)
+    if not program.by_hand and not any(isinstance(x, Finding) for x in found):
+        found += watched.examine(program)
     return found
 
 

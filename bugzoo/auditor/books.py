@@ -52,7 +52,7 @@ def _nothing(ledger: Ledger, names: dict[int, str]) -> Iterator[Finding]:
         more = f" and {len(held) - 1} more" if len(held) > 1 else ""
         yield Finding(
             "trajectory", "no parameter of an optimizer is ever given a gradient",
-            names.get(id(held[0]), "a parameter") + more, variation="the steps observed",
+            names.get(id(held[0]), "a parameter") + more, step=1,
             cause="the loss does not depend on what is trained: a detach(), .data, item() or no_grad in "
             "between, or the optimizer holds other parameters than the model uses",
         )  # fmt: skip

@@ -40,12 +40,10 @@ class Program:
         session.by_hand = self.by_hand
         with seeded(self.seed, wide), session:
             try:
-                run = self._build(session)
-                step = run.step if not callable(run) else run
-                numbered = not callable(run) and _takes_argument(step)
+                run, step = self._build()
                 for n in range(CALLS):
                     before = len(session.steps), len(session.calls)
-                    step(n) if numbered else step()
+                    step(n)
                     if done(session) or before == (len(session.steps), len(session.calls)):
                         break
                     if len(session.steps) - before[0] > 1 and self._whole(session, before[0]):
@@ -57,16 +55,32 @@ class Program:
                 self.forwards += len([c for c in session.calls if c.own])
         return run
 
+    def drive(self, count: Callable[[], int]) -> None:
+        """Build and train, nothing patched, until Stop is raised or a call no longer raises `count`."""
+        try:
+            _, step = self._build()
+            for n in range(CALLS):
+                before = count()
+                step(n)
+                if count() == before:
+                    return
+        except Stop:
+            pass
+
     @staticmethod
     def _whole(session: Session, before: int) -> bool:
         """The call trained several steps: it is not asked for more."""
         steps = session.steps[before:]
         return max(steps.count(n) for n in set(steps)) >= 4
 
-    def _build(self, session: Session) -> Any:
+    def _build(self) -> tuple[Any, Callable[[int], Any]]:
+        """The run, and what does its next call, given the number of the call."""
         run = self.make_run()
-        if callable(run) or callable(getattr(run, "step", None)):
-            return run
+        if callable(run):
+            return run, lambda n: run()
+        if callable(getattr(run, "step", None)):
+            numbered = _takes_argument(run.step)
+            return run, lambda n: run.step(n) if numbered else run.step()
         raise UserError(
             f"make_run returned {type(run).__name__}: nothing callable.\n"
             "Expected a function that trains for a few steps, or an object with .step()."

@@ -100,6 +100,10 @@ def _idle(log: Log, roster: Roster, judge: Judge) -> None:
                 cause="step is not reached: a condition that is never true, or every step is skipped",
                 line=lost[0].line.text,
             )  # fmt: skip
+        elif lost:
+            log.note(
+                "idle", f"{roster.call(n)} never steps: {len(lost)} backward passes cleared unused"
+            )
 
 
 def _unmoved(
@@ -164,7 +168,8 @@ def _untouched(
         if account is None or id(p) not in held or not p.requires_grad:
             continue
         if account in judge.ledger.arrived:
-            if account not in judge.moved and account not in judge.ledger.unknown:
+            stepped = any(judge.windows.get(n) for n in held[id(p)])
+            if stepped and account not in judge.moved and account not in judge.ledger.unknown:
                 zero.append(name)
         elif p.grad is None and not account.written():
             layer: Any = forwards.layers.get(id(module))
