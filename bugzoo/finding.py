@@ -73,7 +73,7 @@ class Finding:
         else:
             lines.append(f"shown by: {self.variation}")
         if self.inputs:
-            lines.append(f"inputs: {self.inputs}")
+            lines.append(f"smallest inputs: {self.inputs}")
         return "\n".join(
             textwrap.fill(line, 76, initial_indent="  " * (n > 0), subsequent_indent="    ")
             for n, line in enumerate(lines)

@@ -317,6 +317,7 @@ def test_an_unknown_declaration_is_refused():
         bugzoo.check(torch.tanh, normal((2,)), declare="trust_me")
 
 
+@pytest.mark.slow
 def test_no_healthy_specimen_of_the_zoo_alarms(zoo):
     """Correct twins and controls, in every case."""
     from bugzoo.model import Context

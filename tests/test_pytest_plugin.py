@@ -171,21 +171,21 @@ def test_a_marker_holds_the_options_and_the_call_comes_first(run):
 pytestmark = pytest.mark.backward(seed=3, budget=30)
 
 @pytest.mark.backward(seed=4, declare="straight_through")
-class TestRound:
+class TestDeclared:
     def test_class(self, check_backward):
-        assert check_backward(Round.apply, inputs).seed == 4
+        assert check_backward(Wrong.apply, inputs).seed == 4
 
     @pytest.mark.backward(seed=5)
     def test_own(self, check_backward):
-        assert check_backward(Round.apply, inputs).seed == 5
-        assert check_backward(Round.apply, inputs, seed=6).seed == 6
+        assert check_backward(Wrong.apply, inputs).seed == 5
+        assert check_backward(Wrong.apply, inputs, seed=6).seed == 6
 
 def test_undeclared(check_backward):
-    check_backward(Round.apply, inputs)
+    check_backward(Wrong.apply, inputs)
 
 @pytest.mark.backward(budget=1e-9)
 def test_no_time(check_backward):
-    assert [n for n in check_backward(Swish.apply, inputs).notes if "budget" in n.what]
+    assert [n for n in check_backward(Swish.apply, inputs).notes if "no time" in n.what]
 """)
 
     result.assert_outcomes(passed=3, failed=1)

@@ -324,7 +324,9 @@ def in_company(target: Target, inputs: tuple, gen: Generator) -> Iterator[Findin
     outs, weights = zip(*[(t, b) for t, b in zip(fresh, mine, strict=True) if b is not None])
     plain: Grads = list(torch.autograd.grad(outs, leaves, weights, allow_unused=True))
     target.backwards += 1
-    rest = {id(inputs[n]): next(parts).reshape(inputs[n].shape) for n in slots}
+    rest: dict[int, Tensor | None] = {}
+    for n in slots:  # one tensor may stand in two of them
+        rest[id(inputs[n])] = _sum(rest.get(id(inputs[n])), next(parts).reshape(inputs[n].shape))
     want: Grads = [_sum(d, rest.get(id(x))) for d, x in zip(plain, leaves, strict=True)]
     found = _furthest(target, inputs, got, want)
     if found:
