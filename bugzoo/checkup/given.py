@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bugzoo.checkup.target import copies, flat, seeded, weight
 from bugzoo.errors import UserError
 
-SHOWN = 24  # numbers that are printed; of larger inputs the shapes only
+SHOWN = 12  # numbers of inputs that a finding writes out
 
 
 def inputs_of(make_inputs: Any, seed: int) -> tuple[tuple[Any, ...], bool]:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 MARK = "bugzoo.token"
 MANY = 10_000  # nodes after which the count stops
+ASKED = 4  # tensors whose holder is looked for: each costs a search of everything
 LEAST = 4  # steps in a row of which every graph must be alive
 
 
@@ -71,7 +72,7 @@ class Lifetime:
         for t in found:
             sizes |= _saved(t.grad_fn, nodes)
         words = ""
-        for t in found:
+        for t in found[:ASKED]:
             words = words or _who(t, found)
         return words, sum(size for _, size in sizes), len(nodes)
 
