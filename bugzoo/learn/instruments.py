@@ -1,0 +1,496 @@
+"""The bench of find: what can be measured on a program that one may not run, and what it costs.
+
+Each instrument is a function `(bench, kind) -> Reading`; it is used on the exhibit, and on other wrong
+programs to tell what they would have read.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bugzoo import digits
+from bugzoo.learn import judge, shape
+from bugzoo.learn.jobs import Bench
+from bugzoo.learn.measure import leaves, measure, words
+from bugzoo.oracle import memory
+from bugzoo.oracle.probe import cotangent
+
+STEPS = 40
+MARKS = (1, 10, 20, 40)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an instrument shows: lines for the reader, and the numbers by name to compare with others."""
+
+    lines: tuple[str, ...]
+    values: dict[str, float]
+
+    def differs(self, other: "Reading") -> str:
+        """The name of the number that contradicts `other` most plainly, or ''."""
+        worst, at = 0.0, ""
+        for name, value in self.values.items():
+            if name not in other.values:
+                return name
+            a, b = value, other.values[name]
+            if a == b or (math.isnan(a) and math.isnan(b)):
+                continue
+            gap = abs(a - b) / max(abs(a), abs(b)) if math.isfinite(a + b) else 2.0
+            if gap > worst and max(abs(a), abs(b)) > 1e-9:
+                worst, at = gap, name
+        return at if worst > 0.02 else ""
+
+
+@dataclass(frozen=True)
+class Instrument:
+    name: str
+    price: int
+    what: str
+    read: Callable[[Bench, Any], Reading]
+
+
+def listed(bench: Bench) -> dict[str, Instrument]:
+    """The instruments that fit this exhibit, by name."""
+    chosen = LOOPS if bench.loop else OPS
+    twice = bench.right.truth.twice
+    return {i.name: i for i in chosen if twice or i.name != "second"}
+
+
+def read(instrument: Instrument, bench: Bench, kind: Any) -> Reading:
+    """The reading; an exception of the program is a reading too."""
+    try:
+        return instrument.read(bench, kind)
+    except Exception as error:
+        return Reading((f"it raises {words(error)}",), {"raises": math.inf})
+
+
+# --- operations ------------------------------------------------------------------------------
+
+
+def _loss(bench: Bench, kind: Any) -> Reading:
+    """Train with it, and with the right one, from the same start."""
+    seat, runs = bench.right.truth.seat, []
+    for op in (kind.apply, bench.right.cls.apply):  # type: ignore[attr-defined]
+        if seat is None:
+            runs.append(_descent(bench, op))
+        else:
+            runs.append(_trained(seat, op, torch.Generator().manual_seed(bench.seed)))
+    what = "a small network" if seat is not None else "descent on |y|^2"
+    return _curves(f"{STEPS} steps of {what}, batch by batch", *runs)
+
+
+def _trained(seat: Any, op: Any, gen: torch.Generator) -> list[float]:
+    """Losses of a network in which the operation sits; momentum by hand: an optimizer imports a compiler."""
+    model = seat(op, gen)
+    held = list(model.parameters())
+    speed = [torch.zeros_like(p) for p in held]
+    found = []
+    for (x, y), _ in zip(digits.batches(gen, 32), range(STEPS)):
+        loss = model(x, y)
+        grads = torch.autograd.grad(loss, held, allow_unused=True)
+        with torch.no_grad():
+            for p, v, d in zip(held, speed, grads):
+                v.mul_(0.9).add_(0.0 if d is None else d)
+                p.sub_(0.05 * v)
+        found.append(loss.item())
+    return found
+
+
+def _curves(what: str, ours: list[float], right: list[float]) -> Reading:
+    marks = [m for m in MARKS if m <= len(ours)] or [len(ours)]
+    lines = [
+        what,
+        "  step       " + "".join(f"{m:>11d}" for m in marks),
+        "  this one   " + "".join(f"{ours[m - 1]:11.4g}" for m in marks),
+        "  the right  " + "".join(f"{right[m - 1]:11.4g}" for m in marks),
+    ]
+    return Reading(tuple(lines), {f"loss at step {m}": ours[m - 1] for m in marks})
+
+
+def _descent(bench: Bench, op: Any) -> list[float]:
+    job, _ = bench.truth(bench.cases[0])
+    x = [t.detach().clone() if isinstance(t, Tensor) else t for t in job["inputs"]]
+    found = []
+    for _ in range(STEPS):
+        live = [
+            t.clone().requires_grad_(s.requires_grad) if isinstance(t, Tensor) else t
+            for t, s in zip(x, job["inputs"])
+        ]
+        y = op(*live, *job["extras"])
+        y = y[0] if isinstance(y, tuple) else y
+        loss = (y * y).mean()
+        found.append(loss.item())
+        wrt = leaves(live)
+        grads = iter(torch.autograd.grad(loss, wrt, allow_unused=True))
+        step = []
+        for t in live:
+            if isinstance(t, Tensor) and t.requires_grad:
+                d = next(grads)
+                step.append(t.detach() - (0.05 * d if d is not None else 0.0))
+            else:
+                step.append(t)
+        x = step
+    return found
+
+
+def _pair(bench: Bench, kind: Any, g: Any = None) -> tuple[Any, list[Tensor], list[Tensor]]:
+    """The job of the first case, the exhibit's gradients in it and the true ones; `g`: other cotangents."""
+    job, true = bench.truth(bench.cases[0])
+    if g is not None:
+        job = {**job, "g": tuple(g(b) for b in job["g"])}
+        true = measure(bench.right.cls.apply, job)  # type: ignore[attr-defined]
+    mine = measure(kind.apply, job)
+    if mine["error"]:
+        raise RuntimeError(mine["error"].partition(": ")[2])
+    sides = []
+    for side in (mine, true):
+        sides.append(
+            [torch.zeros_like(x) if d is None else d for x, d in zip(leaves(job["inputs"]), side["dx"])]
+        )
+    return job, sides[0], sides[1]
+
+
+def _norm(bench: Bench, kind: Any) -> Reading:
+    """Length and direction beside the true gradient."""
+    job, ours, true = _pair(bench, kind)
+    lines, values = [], {}
+    for name, a, b in zip(_named(job), ours, true):
+        size = b.norm().item()
+        ratio = a.norm().item() / size if size else math.inf
+        cosine = _cosine(a, b)
+        lines.append(f"{name}: length {ratio:.4f} x the true one, cosine {cosine:.4f}")
+        values |= {f"length of {name}": ratio, f"cosine of {name}": cosine}
+    return Reading(tuple(lines), values)
+
+
+def _cases(bench: Bench, kind: Any) -> Reading:
+    """The relative error in each hidden case."""
+    lines, values = [], {}
+    for case in bench:
+        made, true = bench.truth(case)
+        seen = judge._operation(case, made, true, measure(kind.apply, made))
+        error = seen.error if seen.words else 0.0
+        said = f"{error:.1e}" if math.isfinite(error) else "fails"
+        lines.append(f"{case.name:<18} {seen.size:<14} {said:>8}{'   ' + seen.note if seen.note else ''}")
+        values[f"error in {case.name}"] = error
+    return Reading(tuple(lines), values)
+
+
+def _ones(bench: Bench, kind: Any) -> Reading:
+    """The error when every element of g is 1: what a summed loss hands back."""
+    job, ours, true = _pair(bench, kind, torch.ones_like)
+    return _errors(job, ours, true, "with g all ones")
+
+
+def _scale(bench: Bench, kind: Any) -> Reading:
+    """A gradient is linear in g."""
+    job, one, _ = _pair(bench, kind)
+    _, ten, _ = _pair(bench, kind, lambda b: 10 * b)
+    lines, values = [], {}
+    for name, a, b in zip(_named(job), one, ten):
+        gap = judge._error(b, 10 * a)
+        lines.append(f"{name}: |dx(10 g) - 10 dx(g)| / |dx(10 g)| = {gap:.1e}")
+        values[f"departure of {name} from linear"] = gap if gap > 1e-9 else 0.0
+    return Reading(tuple(lines), values)
+
+
+def _onehot(bench: Bench, kind: Any) -> Reading:
+    """g is 1 at one place: which elements are wrong then?"""
+    job, ours, true = _pair(bench, kind, _one)
+    lines, values = ["g is 1 at its first element and 0 elsewhere"], {}
+    for name, a, b in zip(_named(job), ours, true):
+        rows = (a - b).abs().flatten(1).amax(1) if b.dim() > 1 else (a - b).abs().reshape(-1)
+        what = "row" if b.dim() > 1 else "element"
+        shown = " ".join(f"{v:.3g}" for v in rows[:8].tolist())
+        lines.append(f"{name}: largest error in each {what}: {shown}{' ...' if len(rows) > 8 else ''}")
+        values |= {f"error of {name} in {what} {n}": v for n, v in enumerate(rows[:8].tolist())}
+    return Reading(tuple(lines), values)
+
+
+def _one(b: Tensor) -> Tensor:
+    hot = torch.zeros(b.shape, dtype=b.dtype)
+    hot.reshape(-1)[0] = 1.0
+    return hot
+
+
+def _sums(bench: Bench, kind: Any) -> Reading:
+    """Sums over each row, beside those of the true gradient."""
+    job, ours, true = _pair(bench, kind)
+    _, held = bench.truth(bench.cases[0])
+    lines, values = [], {}
+    for n, (name, a, b) in enumerate(zip(_named(job), ours, true)):
+        if b.dim() < 1:
+            continue
+        known = judge.terms(n, job, held)
+        for label in ("1", "x", "y"):
+            if label not in known or n > 2:
+                continue
+            what = name if label == "1" else f"{name}*{label}"
+            mine, theirs = ((t * known[label]).sum(-1).reshape(-1) for t in (a, b))
+            lines.append(f"sum of {what:<7} over each row   {_row(mine)}")
+            lines.append(f"{'it must be':>31}   {_row(theirs)}")
+            values |= {f"sum of {what}, row {i}": v for i, v in enumerate(mine[:4].tolist())}
+    return Reading(tuple(lines) or ("there are no rows here",), values)
+
+
+def _row(t: Tensor) -> str:
+    return " ".join(f"{0.0 if abs(v) < 1e-12 else v:+9.3f}" for v in t[:4].tolist())
+
+
+def _map(bench: Bench, kind: Any) -> Reading:
+    """|error| element by element."""
+    job, ours, true = _pair(bench, kind)
+    lines, values = [], {}
+    for name, a, b in zip(_named(job), ours, true):
+        gap = (a - b).abs()
+        flat = gap.reshape(-1, gap.shape[-1]) if gap.dim() else gap.reshape(1, 1)
+        lines.append(f"|error| of {name}, {judge._size(b)}")
+        lines += ["  " + " ".join(f"{v:7.3g}" for v in row[:8].tolist()) for row in flat[:6]]
+        first = flat[:6, :8].reshape(-1).tolist()
+        values |= {f"error of {name}, element {i}": v for i, v in enumerate(first[:12])}
+    return Reading(tuple(lines), values)
+
+
+def _terms(bench: Bench, kind: Any) -> Reading:
+    """The error as a combination of what the pass has in hand."""
+    job, ours, true = _pair(bench, kind)
+    _, held = bench.truth(bench.cases[0])
+    lines, values = [], {}
+    for n, (name, a, b) in enumerate(zip(_named(job), ours, true)):
+        if judge._error(a, b) <= bench.cases[0].rtol:
+            lines.append(f"{name}: no error")
+            values[f"shape of {name}"] = 0.0
+            continue
+        said = shape.words(a, b, judge.terms(n, job, held))
+        lines += [f"{name}: {said[0]}", *(f"  {s}" for s in said[1:])]
+        values[f"shape of {name}"] = float(abs(hash_of("; ".join(said))))
+    return Reading(tuple(lines), values)
+
+
+def hash_of(said: str) -> int:
+    """A number for a text, the same in every process."""
+    import hashlib
+
+    return int(hashlib.sha256(said.encode()).hexdigest()[:8], 16)
+
+
+def _layout(bench: Bench, kind: Any) -> Reading:
+    """The same cotangent in other memory layouts."""
+    lines, values = [], {}
+    for layout in ("contiguous", "narrow", "transposed", "expanded"):
+        gen = torch.Generator().manual_seed(bench.seed)
+        name = "random" if layout == "contiguous" else layout
+        try:
+            job, ours, true = _pair(bench, kind, lambda b, n=name, k=gen: cotangent(b, n, k))
+            error = max(map(judge._error, ours, true), default=0.0)
+        except RuntimeError as raised:
+            lines.append(f"{layout:<12} it raises: {raised}")
+            values[f"error with a {layout} g"] = math.inf
+            continue
+        error = error if error > 1e-9 else 0.0
+        lines.append(f"{layout:<12} error {error:.1e}")
+        values[f"error with a {layout} g"] = error
+    return Reading(tuple(lines), values)
+
+
+def _uses(bench: Bench, kind: Any) -> Reading:
+    """What a pass leaves behind: writes, a second backward, another call in between."""
+    job, _ = bench.truth(bench.cases[0])
+    mine = measure(kind.apply, job)
+    changed = ", ".join(f"{name} ({n} of {total} elements)" for name, n, total in mine["changed"])
+    lines = (
+        f"written into: {changed or 'nothing'}",
+        f"used again: {mine['again'] or 'the same, bit by bit'}",
+        f"a zero cotangent gives {'finite numbers' if mine['zero'] else 'NaN or infinity'}",
+    )
+    values = {
+        "elements written into": float(sum(n for _, n, _ in mine["changed"])),
+        "repeats": float(bool(mine["again"])),
+        "finite for zero": float(mine["zero"]),
+    }
+    return Reading(lines, values)
+
+
+def _second(bench: Bench, kind: Any) -> Reading:
+    """The gradient of the gradient."""
+    job, true = bench.truth(bench.cases[0])
+    mine = measure(kind.apply, job)
+    lines, values = [], {}
+    for n, (a, b) in enumerate(zip(mine.get("second", []), true.get("second", []))):
+        if b is None:
+            continue
+        error = judge._error(torch.zeros_like(b) if a is None else a, b)
+        error = error if error > 1e-8 else 0.0
+        lines.append(f"derivative of <dx, v> by argument {n}: {'none' if a is None else f'error {error:.1e}'}")
+        values[f"second-order error, argument {n}"] = error
+    return Reading(tuple(lines) or ("there is none",), values)
+
+
+def _errors(job: Any, ours: list[Tensor], true: list[Tensor], when: str) -> Reading:
+    lines, values = [], {}
+    for name, a, b in zip(_named(job), ours, true):
+        gap = (a - b).abs().max().item() if b.numel() else 0.0
+        size = b.abs().max().item() if b.numel() else 0.0
+        shown = f"{gap / size:.1e}" if size > 1e-12 else f"{gap:.1e} absolute; the true one is 0 here"
+        lines.append(f"{name} {when}: error {shown}")
+        value = gap / size if size > 1e-12 else gap
+        values[f"error of {name} {when}"] = value if value > 1e-9 else 0.0
+    return Reading(tuple(lines), values)
+
+
+def _named(job: Any) -> list[str]:
+    return judge._names(leaves(job["inputs"]))
+
+
+def _cosine(a: Tensor, b: Tensor) -> float:
+    size = a.norm().item() * b.norm().item()
+    return (a * b).sum().item() / size if size else math.nan
+
+
+# --- training loops ---------------------------------------------------------------------------
+
+
+def _loop_loss(bench: Bench, kind: Any) -> Reading:
+    """The loss as the loop reports it."""
+    case = bench.cases[0]
+    mine, true = bench.measured(kind, case), bench.truth(case)[1]
+    if mine["error"]:
+        return _raised(mine)
+    marks = [m for m in (1, 2, 4, 8, 16, 24) if m <= case.steps]
+    lines = [
+        f"setting {case.name}",
+        "  step       " + "".join(f"{m:>9d}" for m in marks),
+        "  this one   " + "".join(f"{mine['losses'][m - 1]:9.4g}" for m in marks),
+        "  the right  " + "".join(f"{true['losses'][m - 1]:9.4g}" for m in marks),
+    ]
+    return Reading(tuple(lines), {f"loss at step {m}": mine["losses"][m - 1] for m in marks})
+
+
+def _raised(mine: Any) -> Reading:
+    step = len(mine["states"]) + 1
+    return Reading((f"step {step} raises", f"  {mine['error']}"), {"raises in step": float(step)})
+
+
+def _settings(bench: Bench, kind: Any) -> Reading:
+    """The first step that leaves the textbook's path, in each setting."""
+    lines, values = [], {}
+    for case in bench:
+        mine, true = bench.measured(kind, case), bench.truth(case)[1]
+        step = _leaves_at(mine, true, case.rtol)
+        shown = f"step {step}" if step else f"never, in {case.steps} steps"
+        options = ", ".join(f"{k}={v}" for k, v in case.options.items())
+        lines.append(f"{case.name:<16} {shown:<22} {options[:34]}")
+        values[f"first wrong step in {case.name}"] = float(step)
+    return Reading(tuple(lines), values)
+
+
+def _leaves_at(mine: Any, true: Any, rtol: float) -> int:
+    for step, (ours, theirs) in enumerate(zip(mine["states"], true["states"]), 1):
+        scale = max(judge._largest(t) for t in theirs.values()) or 1.0
+        if any(judge._gap(ours[k], t) / scale > rtol for k, t in theirs.items() if k in ours):
+            return step
+    return len(mine["states"]) + 1 if mine["error"] else 0
+
+
+def _drift(bench: Bench, kind: Any) -> Reading:
+    """How far all parameters are from the textbook's, relative to the way that those have gone."""
+    case = bench.cases[0]
+    mine, true = bench.measured(kind, case), bench.truth(case)[1]
+    lines, values = [f"setting {case.name}; distance from the textbook / largest parameter"], {}
+    for step in (1, 2, 4, 8, 16, 24):
+        if step > min(len(mine["states"]), len(true["states"])):
+            break
+        ours, theirs = mine["states"][step - 1], true["states"][step - 1]
+        scale = max(judge._largest(t) for t in theirs.values()) or 1.0
+        gap = max(judge._gap(ours[k], t) for k, t in theirs.items() if k in ours) / scale
+        gap = gap if gap > 1e-9 else 0.0
+        lines.append(f"  step {step:<3d} {gap:.2e}")
+        values[f"distance at step {step}"] = gap
+    return Reading(tuple(lines), values) if len(lines) > 1 else _raised(mine)
+
+
+def _moved(bench: Bench, kind: Any) -> Reading:
+    """What each parameter does in the first two steps, beside the textbook."""
+    case = bench.cases[0]
+    mine, true = bench.measured(kind, case), bench.truth(case)[1]
+    start = _start(bench, case)
+    lines, values = ["parameter             step  length / textbook   cosine"], {}
+    for step in (1, 2):
+        if step > min(len(mine["states"]), len(true["states"])):
+            break
+        for name, theirs in true["states"][step - 1].items():
+            moves = []
+            for run in (mine, true):
+                before = start[name] if step == 1 else run["states"][step - 2][name]
+                moves.append(run["states"][step - 1][name] - before)
+            size = moves[1].norm().item()
+            ratio = moves[0].norm().item() / size if size > 1e-12 else moves[0].norm().item()
+            cosine = _cosine(*moves)
+            cosine = cosine if math.isfinite(cosine) else 0.0
+            lines.append(f"{name[:20]:<21} {step:4d}  {ratio:17.4f}  {cosine:7.3f}")
+            values[f"move of {name} in step {step}"] = ratio
+            values[f"direction of {name} in step {step}"] = cosine
+    return Reading(tuple(lines), values) if len(lines) > 1 else _raised(mine)
+
+
+def _start(bench: Bench, case: Any) -> dict[str, Tensor]:
+    from bugzoo.learn.measure import _state
+
+    kind: Any = bench.right.cls
+    seed, _ = bench.truth(case)
+    loop = kind(torch.Generator().manual_seed(seed), **case.options)
+    return {k: v for k, v in _state(loop.models).items() if v is not None}
+
+
+def _grads(bench: Bench, kind: Any) -> Reading:
+    """The gradient that each parameter is left with after steps 1 and 3."""
+    case = bench.cases[0]
+    mine, true = bench.measured(kind, case), bench.truth(case)[1]
+    lines, values = ["|p.grad| when the step is over    this one    the right"], {}
+    for step in (1, 3):
+        if step > min(len(mine["grads"]), len(true["grads"])):
+            break
+        for name, theirs in true["grads"][step - 1].items():
+            ours = mine["grads"][step - 1].get(name)
+            a, b = ("none" if t is None else f"{t.norm().item():.4g}" for t in (ours, theirs))
+            lines.append(f"  step {step}  {name[:20]:<20} {a:>12} {b:>12}")
+            values[f"gradient of {name} after step {step}"] = (
+                -1.0 if ours is None else ours.norm().item()
+            )
+    return Reading(tuple(lines), values) if len(lines) > 1 else _raised(mine)
+
+
+def _memory(bench: Bench, kind: Any) -> Reading:
+    """Bytes that stay alive after each step."""
+    case = bench.cases[0]
+    loop = kind(torch.Generator().manual_seed(bench.seed), **case.options)
+    seen = memory.examine_loop(loop, max(case.steps, 24))
+    return Reading((seen.words,), {"bytes left by each step": seen.error if seen.awake else 0.0})
+
+
+OPS = [
+    Instrument("loss", 0, f"{STEPS} steps of training, beside the right one", _loss),
+    Instrument("norm", 2, "length and direction of the gradient", _norm),
+    Instrument("ones", 5, "error when g is all ones", _ones),
+    Instrument("scale", 5, "is it linear in g?", _scale),
+    Instrument("uses", 5, "what it writes into; used again; zero cotangent", _uses),
+    Instrument("layout", 5, "error with g in other memory layouts", _layout),
+    Instrument("cases", 10, "relative error in each hidden case", _cases),
+    Instrument("onehot", 10, "g is 1 at one place: which rows are wrong?", _onehot),
+    Instrument("sums", 10, "sums over each row, beside the true ones", _sums),
+    Instrument("second", 10, "the gradient of the gradient", _second),
+    Instrument("map", 15, "|error| element by element", _map),
+    Instrument("terms", 25, "the error as a combination of 1, g, x, y, g*y", _terms),
+]
+LOOPS = [
+    Instrument("loss", 0, "the loss, step by step", _loop_loss),
+    Instrument("drift", 2, "distance from the textbook's parameters", _drift),
+    Instrument("memory", 5, "bytes that stay alive after each step", _memory),
+    Instrument("settings", 10, "first wrong step in each setting", _settings),
+    Instrument("grads", 10, "gradients that are left when a step is over", _grads),
+    Instrument("moved", 15, "each parameter's first two steps", _moved),
+]
