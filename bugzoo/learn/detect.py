@@ -17,9 +17,10 @@ from torch import Tensor
 from bugzoo.learn import program
 from bugzoo.learn.harmless import rewrites
 from bugzoo.learn.jobs import seeded
-from bugzoo.learn.judge import _largest, _size
-from bugzoo.learn.measure import outputs, words
+from bugzoo.learn.judge import _largest
+from bugzoo.learn.measure import outputs
 from bugzoo.learn.pool import Exhibit, exhibits, mutants, right
+from bugzoo.learn.trying import Counted, attempt, built
 from bugzoo.model import Case, Specimen
 from bugzoo.mutation.deadline import Overdue, deadline
 from bugzoo.source import standalone
@@ -158,31 +159,6 @@ def _spread(listed: list[Exhibit]) -> list[Exhibit]:
     return [e for _, e in sorted(ranked, key=lambda pair: pair[0])]
 
 
-class Counted:
-    """A bare callable: counts passes, and remembers the cotangents and shapes that a check used."""
-
-    __slots__ = ("_run", "backwards", "forwards", "plain", "shapes")
-
-    def __init__(self, run: Callable[..., Any]):
-        self._run = run
-        self.forwards = self.backwards = 0
-        self.plain = True  # all cotangents so far were ones
-        self.shapes: set[str] = set()
-
-    def __call__(self, *inputs: Any) -> Any:
-        self.forwards += 1
-        self.shapes |= {_size(x) for x in inputs if isinstance(x, Tensor)}
-        out = self._run(*inputs)
-        for y in outputs(out)[:1]:
-            y.register_hook(self._seen)
-        return out
-
-    def _seen(self, g: Tensor) -> None:
-        self.backwards += 1
-        if g.numel() and not bool((g == 1).all()):
-            self.plain = False
-
-
 def score(
     op: str,
     seed: int,
@@ -249,44 +225,21 @@ def scored(
 
 def tried(check: Callable[..., Any], subject: Subject, seed: int) -> tuple[Counted, bool, str]:
     """The passes used; whether the check is content; what it raised on the way, if not an assertion."""
-    cls = _built(subject.text)
-    counted = Counted(lambda *x: None)
-    for case in subject.cases:
-        gen = torch.Generator().manual_seed(seed)
-        extras = case.extras
-
-        def run(*x: Any, held: Any = cls, more: Any = extras) -> Any:
-            return held.apply(*x, *more)
-
-        counted._run = run
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed % 2**31)
-            try:
-                answer = check(counted, case.draw(gen))
-            except AssertionError:
-                return counted, False, ""
-            except Exception as error:
-                return counted, False, words(error)
-        if answer is None:
-            said = "check returned None: return True (looks right) or False (wrong)"
-            return counted, False, said
-        if not bool(answer):
-            return counted, False, ""
-    return counted, True, ""
+    return attempt(check, subject.text, draws(subject, seed), seed)
 
 
-def _built(text: str) -> Any:
-    """The class of a text, made anew, where `inspect.getsource` finds nothing."""
-    space: dict[str, Any] = {"__name__": "subject"}
-    exec(compile(text, "<subject>", "exec"), space)
-    return space["Subject"]
+def draws(subject: Subject, seed: int) -> list[tuple[Any, Any]]:
+    """Inputs and extras of each case in which the subject is tried."""
+    return [
+        (c.draw(torch.Generator().manual_seed(seed)), c.extras) for c in subject.cases
+    ]
 
 
 def _instructive(left: list[Exhibit]) -> tuple[Exhibit, int]:
     """The survivor with the most like it, and how many more those are."""
     counts = Counter(_channel(e) for e in left)
     channel, count = counts.most_common(1)[0]
-    chosen = min((e for e in left if _channel(e) == channel), key=lambda e: len(e.shown))
+    chosen = min((e for e in left if _channel(e) == channel), key=lambda e: (len(e.lines), -len(e.shown)))
     return chosen, count - 1
 
 
@@ -329,7 +282,7 @@ def _ones(e: Exhibit, subject: Subject) -> list[str]:
     for text in (standalone(e.right.cls), subject.text):
         x = case.draw(torch.Generator().manual_seed(0))
         wrt = [t for t in x if isinstance(t, Tensor) and t.requires_grad]
-        y = outputs(_built(text).apply(*x, *case.extras))
+        y = outputs(built(text).apply(*x, *case.extras))
         grads = torch.autograd.grad(y, wrt, [torch.ones_like(b) for b in y], allow_unused=True)
         sizes.append(max((_largest(d) for d in grads if d is not None), default=0.0))
     if max(sizes) < 1e-9:

@@ -6,7 +6,7 @@ Only the question is written by hand, one a family. All else is computed from th
 import random
 
 from bugzoo.learn import find, instruments, text
-from bugzoo.learn.fix import before, bench
+from bugzoo.learn.fix import before, bench, header
 from bugzoo.learn.pool import Exhibit, exhibits
 
 PRICES = find.RUNGS
@@ -88,7 +88,8 @@ def _family(exhibit: Exhibit, seed: int, mode: str) -> list[str]:
 
 def _line(exhibit: Exhibit, seed: int, mode: str) -> list[str]:
     lines = exhibit.shown.splitlines()
-    shown = [f"{n:4d}  {lines[n - 1].strip()}" for n in exhibit.lines[:4]]
+    offset = header(exhibit, seed).count("\n") if mode == "fix" else 0
+    shown = [f"{n + offset:4d}  {lines[n - 1].strip()}" for n in exhibit.lines[:4]]
     return ["It is here:", *shown]
 
 

@@ -477,7 +477,7 @@ OPS = [
     Instrument("norm", 2, "length and direction of the gradient", _norm),
     Instrument("ones", 5, "error when g is all ones", _ones),
     Instrument("scale", 5, "is it linear in g?", _scale),
-    Instrument("uses", 5, "what it writes into; used again; zero cotangent", _uses),
+    Instrument("uses", 5, "writes; a second use; a zero cotangent", _uses),
     Instrument("layout", 5, "error with g in other memory layouts", _layout),
     Instrument("cases", 10, "relative error in each hidden case", _cases),
     Instrument("onehot", 10, "g is 1 at one place: which rows are wrong?", _onehot),

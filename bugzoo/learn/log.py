@@ -183,6 +183,7 @@ def fold(state: Progress, event: dict[str, Any]) -> None:
         record.state = "solved" if kind == "solve" else "given up"
         record.closed = event["time"]
         record.family = str(event.get("family") or "")
+        record.level = event.get("level") or record.level
         if record.step is not None:
             state.done_steps.add(record.step)
         if record.family:

@@ -91,11 +91,13 @@ class Session:
         review: bool = False,
     ) -> Path:
         """Write the exercise's file, never over one that is there, and note the start."""
-        from bugzoo.learn import pool
+        from bugzoo.learn import naive, pool
 
         target = self.file(exercise)
         text = self.text(exercise)
         self._write(target, text)
+        if level is None and exercise.mode in ("find", "fix"):
+            level = naive.level(self.exhibit(exercise), exercise.seed)
         facts: dict[str, Any] = {"op": pool.of(exercise), "seed": exercise.seed, "level": level}
         if step is not None:
             facts["step"] = step
