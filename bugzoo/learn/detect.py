@@ -3,6 +3,7 @@
     score = caught / twins * (1 - false alarms / right programs)
 """
 
+import math
 import random
 import warnings
 from collections import Counter
@@ -16,9 +17,9 @@ from torch import Tensor
 
 from bugzoo.learn import program
 from bugzoo.learn.harmless import rewrites
-from bugzoo.learn.jobs import seeded
-from bugzoo.learn.judge import _largest
-from bugzoo.learn.measure import outputs
+from bugzoo.learn.jobs import job, seeded
+from bugzoo.learn.judge import _error, _largest
+from bugzoo.learn.measure import measure, outputs
 from bugzoo.learn.pool import Exhibit, exhibits, mutants, right
 from bugzoo.learn.trying import Counted, attempt, built
 from bugzoo.model import Case, Specimen
@@ -271,8 +272,20 @@ def _story(e: Exhibit, like: int, used: Counted | None, subject: Subject) -> lis
         shapes = ", ".join(sorted(used.shapes)[:4]) if used else "one size"
         lines.append(f"It shows in other inputs: {subject.cases[1].name}. Yours: {shapes}.")
     else:
-        lines.append("Its gradient differs at a generic point, and your comparison let it pass.")
+        off = max((n for n in _errors(subject, e) if n < math.inf), default=0.0)
+        lines.append(f"Its gradient is off by {off:.0e} (relative), and your comparison let it pass.")
     return lines
+
+
+def _errors(subject: Subject, e: Exhibit) -> list[float]:
+    """How far the survivor's gradients are off in the case in which it was tried."""
+    made = job(e.right, subject.cases[0], 0)
+    mine, true = (measure(built(t).apply, made) for t in (subject.text, standalone(e.right.cls)))
+    return [
+        _error(torch.zeros_like(b) if a is None else a, b)
+        for a, b in zip(mine.get("dx", []), true["dx"])
+        if b is not None
+    ]
 
 
 def _ones(e: Exhibit, subject: Subject) -> list[str]:

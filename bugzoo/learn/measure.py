@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
 Op = Callable[..., Any]
 Job = dict[str, Any]
@@ -173,9 +173,10 @@ class _Ops(TorchFunctionMode):
             self.__enter__()
 
     def _leave(self, *_: Any) -> None:
-        if self.inside:
-            self.inside = False
+        # a backward that raised has had its modes taken off by the engine
+        if self.inside and _get_current_function_mode() is self:
             self.__exit__(None, None, None)
+        self.inside = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
