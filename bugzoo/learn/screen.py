@@ -4,6 +4,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterable
+from datetime import date
 
 from bugzoo.learn import path as paths
 from bugzoo.learn.log import Progress, Record, today
@@ -52,8 +53,8 @@ def bar(done: int, of: int, width: int = 10) -> str:
 
 
 def title(left: str, right: str = "") -> str:
-    room = WIDTH - len(right) - 2
-    return f" {left[:room]:<{room}} {right}".rstrip()
+    room = max(len(left), WIDTH - len(right) - 2)
+    return f" {left:<{room}} {right}".rstrip()[:WIDTH]
 
 
 def keys(mode: str) -> str:
@@ -89,17 +90,23 @@ def welcome(progress: Progress, folder: str) -> list[str]:
     return lines
 
 
+def _in_days(day: str) -> str:
+    if day == "-" or day <= today():
+        return day if day == "-" else "today"
+    days = (date.fromisoformat(day) - date.fromisoformat(today())).days
+    return f"{days} day{'s' * (days != 1)}"
+
+
 def listing(records: Iterable[Record], progress: Progress) -> list[str]:
     """The table of exercises."""
-    lines = [" code          mode    op                level  state      tries  hints  due"]
+    lines = [" code          mode    op               level  state     tries  hints  due"]
     shown = list(records)
     for r in shown:
         box = progress.families.get(r.family)
         due = box.due if box and box.due and r.state != "open" else "-"
-        due = "today" if due != "-" and due <= today() else due
         lines.append(
-            f" {r.code:<13} {r.mode:<7} {r.op[:17]:<17} {r.level or '-':>5}  {r.state:<10} {r.tries:5d}  "
-            f"{r.hints:5d}  {due}"
+            f" {r.code[:13]:<13} {r.mode:<7} {r.op[:16]:<16} {r.level or '-':>5}  {r.state:<8} "
+            f"{r.tries:>6}  {r.hints:>5}  {_in_days(due)}"
         )
     solved = len(progress.solved)
     met = [f for f in progress.families if f]

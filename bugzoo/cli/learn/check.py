@@ -31,7 +31,7 @@ def command(
     else:
         from bugzoo.learn import pool, views
 
-        _common.show(views.heading(exercise, pool.of(exercise), None, str(held.file(exercise))))
+        _common.show(views.heading(exercise, pool.of(exercise), None, path or f"{exercise.code}/{exercise.file}"))
         _common.show([*found.lines, "", screen.keys("done" if not found.code else exercise.mode)])
     if found.code:
         raise SystemExit(found.code)
