@@ -51,6 +51,12 @@ ALLOWED = {
         # what several strategies share is no strategy: never another detector
         "detectors._difference", "detectors._jacobian", "detectors._ledger", "detectors._training",
     },
+    # the school stands on everything; detectors are handed to it
+    "bugzoo/learn": {
+        "bugzoo", "bugzoo.learn", "bugzoo.model", "bugzoo.errors", "bugzoo.source", "bugzoo.catalog",
+        "bugzoo.cases", "bugzoo.loop", "bugzoo.seats", "bugzoo.digits", "bugzoo.mismatch",
+        "bugzoo.subject", "bugzoo.oracle", "bugzoo.mutation", "bugzoo.checkup", "bugzoo.finding",
+    },
     "reports": {"reports", "bugzoo.trials.frame", "bugzoo.errors", "bugzoo.model"},
 }  # fmt: skip
 FILES = {
@@ -98,6 +104,9 @@ def test_imports_point_one_way(file):
         ("import bugzoo.cli", "pandas"),
         ("import bugzoo.cli", "rich"),
         ("import bugzoo.trials.frame", "torch"),
+        ("from bugzoo import learn", "torch"),
+        ("import bugzoo.learn.session, bugzoo.learn.screen, bugzoo.learn.path", "torch"),
+        ("import bugzoo.learn.session, bugzoo.learn.screen, bugzoo.learn.path", "pandas"),
     ],
 )
 def test_what_is_light_stays_light(statement, absent):

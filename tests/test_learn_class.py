@@ -1,6 +1,5 @@
 """A class of twenty, five of them hostile: grades are right, and nobody harms the grader or another."""
 
-import csv
 import os
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from bugzoo.learn.classroom import grade, pack, report, sandbox
 from bugzoo.learn.classroom import plan as plans
 
 KEY = b"a secret of the class"
-PLAN = '''
+PLAN = """
 title = "Week 1"
 [[slot]]
 mode = "find"
@@ -24,7 +23,7 @@ same = true
 [[slot]]
 mode = "fix"
 op = "softmax"
-'''
+"""
 DETECT = '[[slot]]\nmode = "detect"\nop = "softmax"\n'
 HOSTILE = {
     "forks": "import os\nwhile True:\n    os.fork()\n",
@@ -44,7 +43,7 @@ HOSTILE = {
         "for place in ('VICTIM', os.path.expanduser('~'), '/'):\n"
         "    shutil.rmtree(place, ignore_errors=True)\n"
         "for root, _, names in os.walk('VICTIM'):\n    for n in names:\n"
-        "        try:\n            os.remove(os.path.join(root, n))\n        except OSError:\n            pass\n"
+        "        try:\n            os.remove(root + '/' + n)\n        except OSError:\n            pass\n"
         "open('VICTIM/grades', 'w').write('100')\n"
     ),
     "hangs": "import time\nwhile True:\n    time.sleep(1)\n",
@@ -53,9 +52,7 @@ HOSTILE = {
     "eats": "held = []\nwhile True:\n    held.append(bytearray(1 << 28))\n",
     "leaves": "import sys\nsys.exit(0)\n",
     "recurses": "def f():\n    f()\nf()\n",
-    "forges": (
-        "import torch\ntorch.save({'cases': {}}, 'result.pt')\nimport os\nos._exit(0)\n"
-    ),
+    "forges": ("import torch\ntorch.save({'cases': {}}, 'result.pt')\nimport os\nos._exit(0)\n"),
     "pickles": (
         "import pickle, os\nclass Evil:\n    def __reduce__(self):\n"
         "        return os.system, ('touch VICTIM/pwned',)\n"
@@ -118,7 +115,12 @@ def test_a_pack_holds_nothing_about_the_answers(planned, tmp_path):
         e = pool.resolve(plans.exercise(KEY, "ada", slot).code)
         assert e.broken.label is not None
         for path, text in held.items():
-            for word in (e.broken.id.partition("/")[2], e.broken.operator, "line_true", "kind_true"):
+            for word in (
+                e.broken.id.partition("/")[2],
+                e.broken.operator,
+                "line_true",
+                "kind_true",
+            ):
                 assert not word or word not in text, (path, word)
             assert path.name in ("answer.txt",) or e.family not in text
     assert (folder / "README.txt").exists()
@@ -251,11 +253,12 @@ def hostile(name, planned, tmp_path):
 
 
 def strays():
-    """Processes that a sandbox has left."""
+    """Processes that a sandbox of this process has left."""
     found = []
     for pid in os.listdir("/proc"):
         try:
-            if pid.isdecimal() and sandbox.TOKEN.encode() in Path(f"/proc/{pid}/environ").read_bytes():
+            mine = f"{sandbox.TOKEN}={os.getpid()}-".encode()
+            if pid.isdecimal() and mine in Path(f"/proc/{pid}/environ").read_bytes():
                 found.append(pid)
         except OSError:
             continue
@@ -273,7 +276,9 @@ def test_links_and_missing_files_are_not_followed(planned, tmp_path):
     mine.unlink()
     mine.symlink_to(theirs)
     (home / "bob" / fix_.code / "backward.py").unlink()
-    handed = {(h.learner.name, h.slot.number): h for h in grade.collect(home, KEY, planned, learners)}
+    handed = {
+        (h.learner.name, h.slot.number): h for h in grade.collect(home, KEY, planned, learners)
+    }
 
     assert "is a link" in handed["bob", 1].problem
     assert "is missing" in handed["bob", 2].problem
@@ -281,7 +286,14 @@ def test_links_and_missing_files_are_not_followed(planned, tmp_path):
 
 def test_points_are_a_function_of_the_table():
     """Instruments, wrong answers and hints are paid from the log; other weights score anew."""
-    base = {"learner": "ada", "team": "", "slot": "w1-1", "mode": "find", "op": "softmax", "code": "SO-1"}
+    base = {
+        "learner": "ada",
+        "team": "",
+        "slot": "w1-1",
+        "mode": "find",
+        "op": "softmax",
+        "code": "SO-1",
+    }
     rows = [
         base | {"event": "look", "instrument": "sums", "right": None, "share": None, "rung": None},
         base | {"event": "answer", "instrument": None, "right": False, "share": None, "rung": None},
@@ -290,7 +302,9 @@ def test_points_are_a_function_of_the_table():
     ]
 
     assert grade.points(rows, {})[0]["points"] == 100 - 10 - 15 - 10 - 20
-    assert grade.points(rows, {"prices": False, "wrong": 0, "rungs": [0, 0, 0, 0]})[0]["points"] == 100
+    assert (
+        grade.points(rows, {"prices": False, "wrong": 0, "rungs": [0, 0, 0, 0]})[0]["points"] == 100
+    )
     assert grade.points([rows[3] | {"share": 0.0}], {})[0]["points"] == 0
 
 
@@ -298,7 +312,7 @@ def test_a_cell_is_no_formula_and_feedback_ends_no_block(tmp_path):
     """What a submission names or prints cannot become code in a spreadsheet or in Markdown."""
     grade.to_csv(tmp_path / "t.csv", ["a"], [{"a": "=cmd()"}])
 
-    assert list(csv.reader(open(tmp_path / "t.csv")))[1] == ["'=cmd()"]
+    assert (tmp_path / "t.csv").read_text() == "a\n'=cmd()\n"
     assert "```" not in grade._safe("```\x1b[31m")
 
 
@@ -312,7 +326,10 @@ def test_the_class_at_the_command_line(tmp_path):
 
     def run(*words):
         return subprocess.run(
-            [sys.executable, "-m", "bugzoo.cli", "class", *words], cwd=tmp_path, capture_output=True, text=True
+            [sys.executable, "-m", "bugzoo.cli", "class", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
         )
 
     assert run("pack", *given, "--out", "packs").returncode == 0

@@ -57,7 +57,9 @@ def test_find_from_the_first_screen_to_the_label(school):
     rc, early = school("explain")
     assert rc == 2 and "is still open" in early
     rc, right = school("answer", "15", "wrong")
-    assert rc == 0 and "75 points" in right and "Learned:" in right and "https://github.com" in right
+    assert (
+        rc == 0 and "75 points" in right and "Learned:" in right and "https://github.com" in right
+    )
     rc, late = school("answer", "15")
     assert rc == 2 and "is closed (solved)" in late and "learn next" in late
     _, label = school("explain")
@@ -208,7 +210,9 @@ def test_plant_and_adopt(school, tmp_path):
     path = school.folder / "SO-own-3" / "backward.py"
     rc, out = school("check")
     assert rc == 1 and "nothing is planted" in out
-    path.write_text(path.read_text().replace("        return gy -", "        g.mul_(1.5)\n        return gy -"))
+    path.write_text(
+        path.read_text().replace("        return gy -", "        g.mul_(1.5)\n        return gy -")
+    )
     rc, out = school("check")
     assert rc == 0 and "missed by" in out
     to = str(tmp_path / "planted_softmax.py")
@@ -225,7 +229,11 @@ def terminal(folder, *lines, wait=40.0):
     environment = {**os.environ, "BUGZOO_EXERCISES": str(folder), "TERM": "xterm"}
     environment.pop("NO_COLOR", None)
     process = subprocess.Popen(
-        [sys.executable, "-m", "bugzoo.cli", "learn"], stdin=side, stdout=side, stderr=side, env=environment
+        [sys.executable, "-m", "bugzoo.cli", "learn"],
+        stdin=side,
+        stdout=side,
+        stderr=side,
+        env=environment,
     )
     os.close(side)
     seen, at, end = "", 0, time.monotonic() + wait
@@ -265,7 +273,11 @@ def test_watch_checks_on_save(school):
         os.utime(path, (time.time() + 5, time.time() + 5))
 
     seen = terminal(
-        school.folder, ("it checks when you save", save), ("hidden cases pass", "l"), ("solved", "q"), wait=90
+        school.folder,
+        ("it checks when you save", save),
+        ("hidden cases pass", "l"),
+        ("solved", "q"),
+        wait=90,
     )
 
     assert "\033[32m" in seen  # green, at a terminal

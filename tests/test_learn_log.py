@@ -19,7 +19,13 @@ from bugzoo.learn.session import Session
 
 def event(kind, day="2026-01-01", **facts):
     """An event at noon of a day."""
-    return {"time": f"{day}T12:00:00.000Z", "event": kind, "mode": "find", "code": "LN-d1e387", **facts}
+    return {
+        "time": f"{day}T12:00:00.000Z",
+        "event": kind,
+        "mode": "find",
+        "code": "LN-d1e387",
+        **facts,
+    }
 
 
 def folded(*events):
@@ -63,7 +69,9 @@ def test_a_torn_last_line_is_left_out_and_the_next_event_is_whole(tmp_path):
     assert [e["event"] for e in log.events()] == ["start", "skip"]
 
 
-@pytest.mark.parametrize("line", [b"\xff\xfe", b"[]", b'{"event": "start"}', b'{"time": 3, "event": "start"}'])
+@pytest.mark.parametrize(
+    "line", [b"\xff\xfe", b"[]", b'{"event": "start"}', b'{"time": 3, "event": "start"}']
+)
 def test_a_damaged_line_costs_itself_alone(tmp_path, line):
     """Whatever stands in a line, the others count, and the damage is said."""
     log = Log(tmp_path)
@@ -83,7 +91,9 @@ def test_two_machines_merge_by_sort(tmp_path):
     two.path.write_bytes(one.path.read_bytes())
     one.add("look", mode="find", code="LN-d1e387", instrument="sums")
     two.add("skip", mode="find", code="LN-d1e387")
-    merged = subprocess.run(["sort", "-u", one.path, two.path], capture_output=True, check=True).stdout
+    merged = subprocess.run(
+        ["sort", "-u", one.path, two.path], capture_output=True, check=True
+    ).stdout
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / logs.NAME).write_bytes(merged)
 
@@ -94,8 +104,8 @@ def test_families_come_again_later_each_time():
     """Solved without help: 1, 3, 8 days. With two hints no further. Given up: back to the first."""
     solve = {"family": "scaling"}
     once = folded(event("start"), event("solve", **solve))
-    twice = folded(event("start"), event("solve", **solve),
-                   event("start", "2026-01-02", code="B-1"), event("solve", "2026-01-02", code="B-1", **solve))  # fmt: skip
+    later = [event(k, "2026-01-02", code="B-1", **solve) for k in ("start", "solve")]
+    twice = folded(event("start"), event("solve", **solve), *later)
     helped = folded(event("start"), event("hint", rung=2), event("solve", **solve))
     gave = folded(event("start"), event("solve", **solve), event("start", code="B-1"),
                   event("giveup", code="B-1", **solve))  # fmt: skip
@@ -167,11 +177,16 @@ def test_codes_are_read_in_any_case():
 def command(*words, **more):
     """`bugzoo learn ...` as a process."""
     return subprocess.run(
-        [sys.executable, "-m", "bugzoo.cli", "learn", *words], capture_output=True, text=True, **more
+        [sys.executable, "-m", "bugzoo.cli", "learn", *words],
+        capture_output=True,
+        text=True,
+        **more,
     )
 
 
-@pytest.mark.parametrize("words", [["--dir", "none"], ["status", "--dir", "none"], ["list", "--dir", "none"]])
+@pytest.mark.parametrize(
+    "words", [["--dir", "none"], ["status", "--dir", "none"], ["list", "--dir", "none"]]
+)
 def test_the_first_screen_needs_no_torch(words, tmp_path):
     """What is shown at once must be there at once: torch takes a second to import."""
     code = (

@@ -9,7 +9,19 @@ import pytest
 import torch
 
 from bugzoo.errors import UserError
-from bugzoo.learn import detect, find, fix, hints, instruments, naive, plant, pool, program, shape, text
+from bugzoo.learn import (
+    detect,
+    find,
+    fix,
+    hints,
+    instruments,
+    naive,
+    plant,
+    pool,
+    program,
+    shape,
+    text,
+)
 from bugzoo.learn import path as paths
 from bugzoo.learn.exercise import Exercise, parse
 from bugzoo.learn.jobs import Bench
@@ -100,7 +112,10 @@ def test_a_code_is_the_same_in_another_process(batch_mean):
 def test_nothing_that_is_shown_names_the_mistake(op):
     """Neither the text, nor the code, nor the class, nor a traceback says which twin it is."""
     for e in list(pool.exhibits(op))[:12]:
-        words = {e.broken.cls.__name__, e.broken.id.partition("/")[2], e.broken.operator} - {"", e.name}
+        words = {e.broken.cls.__name__, e.broken.id.partition("/")[2], e.broken.operator} - {
+            "",
+            e.name,
+        }
         for word in words:
             assert word not in fix.source(e, 0)
         assert re.fullmatch(r"[A-Z]{2,4}-[0-9a-f]{6}", e.code)
@@ -186,7 +201,10 @@ def test_shapes_of_errors(edit, said):
     [
         (("return (g", "return None if True else (g"), "None"),
         (("return (g", "return 1 / 0 or (g"), "ZeroDivisionError"),
-        (("return (g - mean_g - y * mean_gy) / std", "return ((g - mean_g) / std).sum()"), "it raises"),
+        (
+            ("return (g - mean_g - y * mean_gy) / std", "return ((g - mean_g) / std).sum()"),
+            "it raises",
+        ),
         (("y, std = ctx.saved_tensors", "y, std = ctx.saved_tensors\n        g.mul_(1.5)"), ""),
     ],
 )
@@ -204,7 +222,9 @@ def test_structure_comes_before_values(batch_mean, change, said):
 
 def test_an_edit_outside_the_method_is_told(batch_mean):
     """What is beside the method of the exercise must stay as it is."""
-    cheat = batch_mean.correct.replace("ctx.save_for_backward(y, std)", "ctx.save_for_backward(y, std * 1)")
+    cheat = batch_mean.correct.replace(
+        "ctx.save_for_backward(y, std)", "ctx.save_for_backward(y, std * 1)"
+    )
     found = fix.check(batch_mean, 0, "b.py", text=cheat)
 
     assert not found.failed and not found.solved
@@ -233,7 +253,8 @@ def test_asking_autograd_for_the_answer_is_told(batch_mean, body, said):
 def test_differences_of_the_forward_break_the_budget(batch_mean):
     """A backward by finite differences takes many times the operations of the formula."""
     costly = batch_mean.correct.replace(
-        "        return (g - mean_g", "        for _ in range(60):\n            g = g * 1.0\n        return (g - mean_g"
+        "        return (g - mean_g",
+        "        for _ in range(60):\n            g = g * 1.0\n        return (g - mean_g",
     )
 
     assert "tensor operations" in fix.check(batch_mean, 0, "b.py", text=costly).remarks[0]
@@ -254,7 +275,9 @@ def test_a_file_that_cannot_be_used_is_told(batch_mean, bad):
         fix.check(batch_mean, 0, "b.py", text=bad)
 
 
-@pytest.mark.parametrize("step", [s for s in paths.STEPS if s.mode in ("find", "fix")], ids=lambda s: s.about)
+@pytest.mark.parametrize(
+    "step", [s for s in paths.STEPS if s.mode in ("find", "fix")], ids=lambda s: s.about
+)
 def test_every_step_of_the_path_can_be_solved(step):
     """The line is accepted, the right program passes, the exhibit does not."""
     e = pool.named(step.about)
@@ -333,10 +356,14 @@ def test_hints_climb_from_where_to_what(batch_mean):
 
 def test_a_weak_check_and_a_good_one():
     """The template catches little; a random cotangent, used twice, catches everything, without alarm."""
-    weak = detect.score("layer_norm", 41, "check.py", text=detect.template("layer_norm", "LN-all-41"))
+    weak = detect.score(
+        "layer_norm", 41, "check.py", text=detect.template("layer_norm", "LN-all-41")
+    )
     good = detect.score("layer_norm", 41, "check.py", text=GOOD_CHECK)
 
-    assert weak.caught < 5 and not weak.false_alarms and "Your g was all ones" in " ".join(weak.story)
+    assert (
+        weak.caught < 5 and not weak.false_alarms and "Your g was all ones" in " ".join(weak.story)
+    )
     assert good.solved, (good.caught, good.false_alarms, good.story)
 
 
@@ -350,7 +377,9 @@ def test_a_weak_check_and_a_good_one():
 )
 def test_a_check_that_cannot_be_scored_is_told(body, said):
     """On a right program a check must return, and say True or False."""
-    found = detect.score("softmax", 1, "c.py", text=f"def check(op, inputs):\n    {body}\n", limit=1.0)
+    found = detect.score(
+        "softmax", 1, "c.py", text=f"def check(op, inputs):\n    {body}\n", limit=1.0
+    )
 
     assert said in found.error and not found.solved
 
@@ -387,9 +416,7 @@ def test_a_planted_bug_is_scored_and_adopted(tmp_path):
     cases = {
         "harmless": right.replace("return gy -", "return 1 * gy -"),
         "loud": right.replace("return gy -", "return 1 / 0 * gy -"),
-        "hidden": right.replace(
-            "        return gy", "        g.mul_(1.5)\n        return gy", 1
-        ),
+        "hidden": right.replace("        return gy", "        g.mul_(1.5)\n        return gy", 1),
     }
     found = {}
     for name, body in cases.items():
@@ -429,7 +456,9 @@ def test_a_draw_keeps_to_its_wishes():
 @pytest.mark.parametrize("seed", range(6))
 def test_messages_can_be_made_for_any_mutant(seed):
     """Any exhibit can be looked at, hinted at, repaired by the right program."""
-    op = random.Random(seed).choice(["softmax", "attention", "rms_norm", "embedding", "gelu", "accumulation"])
+    op = random.Random(seed).choice(
+        ["softmax", "attention", "rms_norm", "embedding", "gelu", "accumulation"]
+    )
     e = pool.draw(seed, op=op, kind=pool.kind_of(op))
     held = fix.bench(e, seed)
     for name in instruments.listed(held):

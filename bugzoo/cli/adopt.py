@@ -25,7 +25,9 @@ def command(code: str, name: str, to: str, folder: str, plain: bool) -> None:
     held = _common.session(folder)
     exercise, _ = held.current(code)
     if exercise.mode != "plant":
-        raise UserError(f"{exercise.code} is an exercise of '{exercise.mode}'; adopt takes those of 'plant'.")
+        raise UserError(
+            f"{exercise.code} is an exercise of '{exercise.mode}'; adopt takes those of 'plant'."
+        )
     op = pool.of(exercise)
     path = Path(to or f"planted_{op}.py")
     if path.exists():

@@ -1,6 +1,6 @@
 """Mode detect: write `check(op, inputs)`; it is tried on right programs and on broken twins.
 
-    score = caught / twins * (1 - false alarms / right programs)
+score = caught / twins * (1 - false alarms / right programs)
 """
 
 import math
@@ -220,7 +220,9 @@ def scored(
     if left:
         at = {s.wrong.code: n for n, s in enumerate(listed) if s.wrong is not None}
         chosen, like = _instructive(left)
-        made.story = _story(chosen, like, used[at[chosen.code]] if used else None, listed[at[chosen.code]])
+        made.story = _story(
+            chosen, like, used[at[chosen.code]] if used else None, listed[at[chosen.code]]
+        )
     return made
 
 
@@ -231,16 +233,16 @@ def tried(check: Callable[..., Any], subject: Subject, seed: int) -> tuple[Count
 
 def draws(subject: Subject, seed: int) -> list[tuple[Any, Any]]:
     """Inputs and extras of each case in which the subject is tried."""
-    return [
-        (c.draw(torch.Generator().manual_seed(seed)), c.extras) for c in subject.cases
-    ]
+    return [(c.draw(torch.Generator().manual_seed(seed)), c.extras) for c in subject.cases]
 
 
 def _instructive(left: list[Exhibit]) -> tuple[Exhibit, int]:
     """The survivor with the most like it, and how many more those are."""
     counts = Counter(_channel(e) for e in left)
     channel, count = counts.most_common(1)[0]
-    chosen = min((e for e in left if _channel(e) == channel), key=lambda e: (len(e.lines), -len(e.shown)))
+    chosen = min(
+        (e for e in left if _channel(e) == channel), key=lambda e: (len(e.lines), -len(e.shown))
+    )
     return chosen, count - 1
 
 
@@ -259,11 +261,15 @@ def _story(e: Exhibit, like: int, used: Counted | None, subject: Subject) -> lis
     label = e.broken.label
     assert label is not None
     if channel == "side_effect":
-        lines.append("It writes into a tensor that it was only lent. Compare them before and after.")
+        lines.append(
+            "It writes into a tensor that it was only lent. Compare them before and after."
+        )
     elif channel == "reentrancy":
         lines.append("Its first backward is right. Use it twice, or with another call in between.")
     elif channel == "contract":
-        lines.append("It breaks autograd's protocol: a zero cotangent, or one input alone requiring grad.")
+        lines.append(
+            "It breaks autograd's protocol: a zero cotangent, or one input alone requiring grad."
+        )
     elif used is not None and used.backwards == 0:
         lines.append("Your check made no backward pass.")
     elif used is not None and used.plain:
@@ -273,7 +279,9 @@ def _story(e: Exhibit, like: int, used: Counted | None, subject: Subject) -> lis
         lines.append(f"It shows in other inputs: {subject.cases[1].name}. Yours: {shapes}.")
     else:
         off = max((n for n in _errors(subject, e) if n < math.inf), default=0.0)
-        lines.append(f"Its gradient is off by {off:.0e} (relative), and your comparison let it pass.")
+        lines.append(
+            f"Its gradient is off by {off:.0e} (relative), and your comparison let it pass."
+        )
     return lines
 
 

@@ -1,7 +1,7 @@
 """An exercise: mode, code and seed. All else is derived from them, on any machine.
 
-    find, fix      LN-96f6c6     letters of the operation, six digits of the hash of the wrong program
-    detect, plant  LN-all-41     letters of the operation, and the seed that draws what is asked
+find, fix      LN-96f6c6     letters of the operation, six digits of the hash of the wrong program
+detect, plant  LN-all-41     letters of the operation, and the seed that draws what is asked
 """
 
 import re

@@ -61,7 +61,9 @@ def kind_from(word: str, exhibit: Exhibit) -> str:
     known = kinds(exhibit)
     if word.isdecimal() and 1 <= int(word) <= len(known):
         return known[int(word) - 1]
-    found = [k for k in known if k == word.lower()] or [k for k in known if k.startswith(word.lower())]
+    found = [k for k in known if k == word.lower()] or [
+        k for k in known if k.startswith(word.lower())
+    ]
     if len(found) == 1:
         return found[0]
     if len(found) > 1:
@@ -194,5 +196,19 @@ def points(looks: list[str], wrong: int, hints: int, prices: dict[str, int]) -> 
 
 
 def _count(n: int) -> str:
-    words = "no one two three four five six seven eight nine ten eleven twelve".split()
+    words = [
+        "no",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+    ]
     return words[n] if n < len(words) else str(n)

@@ -162,6 +162,4 @@ def lines_changed(exhibit: Exhibit, source: str) -> tuple[int, int]:
 def _differ(a: str, b: str) -> int:
     before, after = ([s.strip() for s in t.splitlines() if s.strip()] for t in (a, b))
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
-    return sum(
-        max(j - i, d - c) for tag, i, j, c, d in matcher.get_opcodes() if tag != "equal"
-    )
+    return sum(max(j - i, d - c) for tag, i, j, c, d in matcher.get_opcodes() if tag != "equal")

@@ -39,7 +39,11 @@ class _Swapped(ast.NodeTransformer):
 
 def _renamed(function: ast.FunctionDef, rng: random.Random) -> None:
     """Local names drawn anew; names that any inner function or class uses stay."""
-    if any(isinstance(n, ast.FunctionDef | ast.Lambda | ast.ClassDef) for n in ast.walk(function) if n is not function):
+    if any(
+        isinstance(n, ast.FunctionDef | ast.Lambda | ast.ClassDef)
+        for n in ast.walk(function)
+        if n is not function
+    ):
         return
     used = {n.id for n in ast.walk(function) if isinstance(n, ast.Name)}
     used |= {a.arg for a in ast.walk(function) if isinstance(a, ast.arg)}

@@ -62,12 +62,16 @@ def _where(exhibit: Exhibit, seed: int, mode: str) -> list[str]:
         said = "It is wrong in every case" if wrong else "Every value is right"
         return [f"{said}: the mistake is in {_listed(list(exhibit.methods))}."]
     name, told, of = best(exhibit, seed)
-    return [f"Measure `{name}`: of {of} other mistakes in this program it tells {told} apart from yours."]
+    return [
+        f"Measure `{name}`: of {of} other mistakes in this program it tells {told} apart from yours."
+    ]
 
 
 def best(exhibit: Exhibit, seed: int) -> tuple[str, int, int]:
     """The instrument that best tells the exhibit from other mistakes, the cheapest of equals."""
-    others = [e for e in exhibits(exhibit.op) if e.code != exhibit.code and e.correct == exhibit.correct]
+    others = [
+        e for e in exhibits(exhibit.op) if e.code != exhibit.code and e.correct == exhibit.correct
+    ]
     others.sort(key=lambda e: e.code)
     random.Random(exhibit.code).shuffle(others)
     others = others[:OTHERS]
@@ -113,9 +117,14 @@ def _shuffled(exhibit: Exhibit, seed: int, mode: str) -> list[str]:
     listed = list(dict.fromkeys([*right, *wrong, *others[:2]]))
     rng.shuffle(listed)
     if not right:
-        return ["The right program has fewer lines. One of these is too many:", *(f"  {s}" for s in listed)]
-    count = f"{len(right)} of these {len(listed)} lines are right" if len(right) > 1 else (
-        f"One of these {len(listed)} lines is right"
+        return [
+            "The right program has fewer lines. One of these is too many:",
+            *(f"  {s}" for s in listed),
+        ]
+    count = (
+        f"{len(right)} of these {len(listed)} lines are right"
+        if len(right) > 1
+        else (f"One of these {len(listed)} lines is right")
     )
     return [f"{count}:", *(f"  {s}" for s in listed)]
 

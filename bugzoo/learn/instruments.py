@@ -149,7 +149,10 @@ def _pair(bench: Bench, kind: Any, g: Any = None) -> tuple[Any, list[Tensor], li
     sides = []
     for side in (mine, true):
         sides.append(
-            [torch.zeros_like(x) if d is None else d for x, d in zip(leaves(job["inputs"]), side["dx"])]
+            [
+                torch.zeros_like(x) if d is None else d
+                for x, d in zip(leaves(job["inputs"]), side["dx"])
+            ]
         )
     return job, sides[0], sides[1]
 
@@ -157,7 +160,7 @@ def _pair(bench: Bench, kind: Any, g: Any = None) -> tuple[Any, list[Tensor], li
 def _norm(bench: Bench, kind: Any) -> Reading:
     """Length and direction beside the true gradient."""
     job, ours, true = _pair(bench, kind)
-    lines, values = [], {}
+    lines, values = [], dict[str, float]()
     for name, a, b in zip(_named(job), ours, true):
         size = b.norm().item()
         ratio = a.norm().item() / size if size else math.inf
@@ -169,13 +172,15 @@ def _norm(bench: Bench, kind: Any) -> Reading:
 
 def _cases(bench: Bench, kind: Any) -> Reading:
     """The relative error in each hidden case."""
-    lines, values = [], {}
+    lines, values = [], dict[str, float]()
     for case in bench:
         made, true = bench.truth(case)
         seen = judge._operation(case, made, true, measure(kind.apply, made))
         error = seen.error if seen.words else 0.0
         said = f"{error:.1e}" if math.isfinite(error) else "fails"
-        lines.append(f"{case.name:<18} {seen.size:<14} {said:>8}{'   ' + seen.note if seen.note else ''}")
+        lines.append(
+            f"{case.name:<18} {seen.size:<14} {said:>8}{'   ' + seen.note if seen.note else ''}"
+        )
         values[f"error in {case.name}"] = error
     return Reading(tuple(lines), values)
 
@@ -190,7 +195,7 @@ def _scale(bench: Bench, kind: Any) -> Reading:
     """A gradient is linear in g."""
     job, one, _ = _pair(bench, kind)
     _, ten, _ = _pair(bench, kind, lambda b: 10 * b)
-    lines, values = [], {}
+    lines, values = [], dict[str, float]()
     for name, a, b in zip(_named(job), one, ten):
         gap = judge._error(b, 10 * a)
         lines.append(f"{name}: |dx(10 g) - 10 dx(g)| / |dx(10 g)| = {gap:.1e}")
@@ -201,12 +206,14 @@ def _scale(bench: Bench, kind: Any) -> Reading:
 def _onehot(bench: Bench, kind: Any) -> Reading:
     """g is 1 at one place: which elements are wrong then?"""
     job, ours, true = _pair(bench, kind, _one)
-    lines, values = ["g is 1 at its first element and 0 elsewhere"], {}
+    lines, values = ["g is 1 at its first element and 0 elsewhere"], dict[str, float]()
     for name, a, b in zip(_named(job), ours, true):
         rows = (a - b).abs().flatten(1).amax(1) if b.dim() > 1 else (a - b).abs().reshape(-1)
         what = "row" if b.dim() > 1 else "element"
         shown = " ".join(f"{v:.3g}" for v in rows[:8].tolist())
-        lines.append(f"{name}: largest error in each {what}: {shown}{' ...' if len(rows) > 8 else ''}")
+        lines.append(
+            f"{name}: largest error in each {what}: {shown}{' ...' if len(rows) > 8 else ''}"
+        )
         values |= {f"error of {name} in {what} {n}": v for n, v in enumerate(rows[:8].tolist())}
     return Reading(tuple(lines), values)
 
@@ -221,7 +228,7 @@ def _sums(bench: Bench, kind: Any) -> Reading:
     """Sums over each row, beside those of the true gradient."""
     job, ours, true = _pair(bench, kind)
     _, held = bench.truth(bench.cases[0])
-    lines, values = [], {}
+    lines, values = [], dict[str, float]()
     for n, (name, a, b) in enumerate(zip(_named(job), ours, true)):
         if b.dim() < 1:
             continue
@@ -244,7 +251,7 @@ def _row(t: Tensor) -> str:
 def _map(bench: Bench, kind: Any) -> Reading:
     """|error| element by element."""
     job, ours, true = _pair(bench, kind)
-    lines, values = [], {}
+    lines, values = [], dict[str, float]()
     for name, a, b in zip(_named(job), ours, true):
         gap = (a - b).abs()
         flat = gap.reshape(-1, gap.shape[-1]) if gap.dim() else gap.reshape(1, 1)
@@ -259,7 +266,7 @@ def _terms(bench: Bench, kind: Any) -> Reading:
     """The error as a combination of what the pass has in hand."""
     job, ours, true = _pair(bench, kind)
     _, held = bench.truth(bench.cases[0])
-    lines, values = [], {}
+    lines, values = [], dict[str, float]()
     for n, (name, a, b) in enumerate(zip(_named(job), ours, true)):
         if judge._error(a, b) <= bench.cases[0].rtol:
             lines.append(f"{name}: no error")
@@ -280,12 +287,12 @@ def hash_of(said: str) -> int:
 
 def _layout(bench: Bench, kind: Any) -> Reading:
     """The same cotangent in other memory layouts."""
-    lines, values = [], {}
+    lines, values = [], dict[str, float]()
     for layout in ("contiguous", "narrow", "transposed", "expanded"):
         gen = torch.Generator().manual_seed(bench.seed)
         name = "random" if layout == "contiguous" else layout
         try:
-            job, ours, true = _pair(bench, kind, lambda b, n=name, k=gen: cotangent(b, n, k))
+            _, ours, true = _pair(bench, kind, lambda b, n=name, k=gen: cotangent(b, n, k))
             error = max(map(judge._error, ours, true), default=0.0)
         except RuntimeError as raised:
             lines.append(f"{layout:<12} it raises: {raised}")
@@ -319,23 +326,27 @@ def _second(bench: Bench, kind: Any) -> Reading:
     """The gradient of the gradient."""
     job, true = bench.truth(bench.cases[0])
     mine = measure(kind.apply, job)
-    lines, values = [], {}
+    lines, values = [], dict[str, float]()
     for n, (a, b) in enumerate(zip(mine.get("second", []), true.get("second", []))):
         if b is None:
             continue
         error = judge._error(torch.zeros_like(b) if a is None else a, b)
         error = error if error > 1e-8 else 0.0
-        lines.append(f"derivative of <dx, v> by argument {n}: {'none' if a is None else f'error {error:.1e}'}")
+        lines.append(
+            f"derivative of <dx, v> by argument {n}: {'none' if a is None else f'error {error:.1e}'}"
+        )
         values[f"second-order error, argument {n}"] = error
     return Reading(tuple(lines) or ("there is none",), values)
 
 
 def _errors(job: Any, ours: list[Tensor], true: list[Tensor], when: str) -> Reading:
-    lines, values = [], {}
+    lines, values = [], dict[str, float]()
     for name, a, b in zip(_named(job), ours, true):
         gap = (a - b).abs().max().item() if b.numel() else 0.0
         size = b.abs().max().item() if b.numel() else 0.0
-        shown = f"{gap / size:.1e}" if size > 1e-12 else f"{gap:.1e} absolute; the true one is 0 here"
+        shown = (
+            f"{gap / size:.1e}" if size > 1e-12 else f"{gap:.1e} absolute; the true one is 0 here"
+        )
         lines.append(f"{name} {when}: error {shown}")
         value = gap / size if size > 1e-12 else gap
         values[f"error of {name} {when}"] = value if value > 1e-9 else 0.0
@@ -377,7 +388,7 @@ def _raised(mine: Any) -> Reading:
 
 def _settings(bench: Bench, kind: Any) -> Reading:
     """The first step that leaves the textbook's path, in each setting."""
-    lines, values = [], {}
+    lines, values = [], dict[str, float]()
     for case in bench:
         mine, true = bench.measured(kind, case), bench.truth(case)[1]
         step = _leaves_at(mine, true, case.rtol)
@@ -400,7 +411,10 @@ def _drift(bench: Bench, kind: Any) -> Reading:
     """How far all parameters are from the textbook's, relative to the way that those have gone."""
     case = bench.cases[0]
     mine, true = bench.measured(kind, case), bench.truth(case)[1]
-    lines, values = [f"setting {case.name}; distance from the textbook / largest parameter"], {}
+    lines, values = (
+        [f"setting {case.name}; distance from the textbook / largest parameter"],
+        dict[str, float](),
+    )
     for step in (1, 2, 4, 8, 16, 24):
         if step > min(len(mine["states"]), len(true["states"])):
             break
@@ -418,11 +432,11 @@ def _moved(bench: Bench, kind: Any) -> Reading:
     case = bench.cases[0]
     mine, true = bench.measured(kind, case), bench.truth(case)[1]
     start = _start(bench, case)
-    lines, values = ["parameter             step  length / textbook   cosine"], {}
+    lines, values = ["parameter             step  length / textbook   cosine"], dict[str, float]()
     for step in (1, 2):
         if step > min(len(mine["states"]), len(true["states"])):
             break
-        for name, theirs in true["states"][step - 1].items():
+        for name in true["states"][step - 1]:
             moves = []
             for run in (mine, true):
                 before = start[name] if step == 1 else run["states"][step - 2][name]
@@ -450,7 +464,7 @@ def _grads(bench: Bench, kind: Any) -> Reading:
     """The gradient that each parameter is left with after steps 1 and 3."""
     case = bench.cases[0]
     mine, true = bench.measured(kind, case), bench.truth(case)[1]
-    lines, values = ["|p.grad| when the step is over    this one    the right"], {}
+    lines, values = ["|p.grad| when the step is over    this one    the right"], dict[str, float]()
     for step in (1, 3):
         if step > min(len(mine["grads"]), len(true["grads"])):
             break

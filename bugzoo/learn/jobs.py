@@ -30,7 +30,7 @@ def cases(right: Specimen, broken: Specimen | None = None) -> list[Any]:
         listed += [c for c in broken.truth.cases if c.name not in names]
     used = {c.cotangent for c in listed}
     listed += [consumed(listed[0], layout) for layout in LAYOUTS if layout not in used]
-    named = {}
+    named: dict[str, Any] = {}
     for case in listed:
         name = case.name.lstrip("+")
         named.setdefault(name, replace(case, name=name))

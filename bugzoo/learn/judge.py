@@ -164,7 +164,9 @@ def _operation(case: Any, job: Any, true: Measured, mine: Measured) -> Outcome:
             ours = torch.zeros_like(theirs) if ours is None else ours
             if _error(ours, theirs) > 10 * limit and _largest(theirs - ours) > floor:
                 said = "right, but its own derivative is wrong (second order)"
-                return out(_error(ours, theirs), f"the gradient is {said}", *_elements("d", ours, theirs))
+                return out(
+                    _error(ours, theirs), f"the gradient is {said}", *_elements("d", ours, theirs)
+                )
     zero = all(t is None or _largest(t) <= floor for t in true["dx"])
     return out(worst, note="every answer is 0 here" if zero and true["dx"] else "")
 

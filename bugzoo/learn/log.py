@@ -231,7 +231,9 @@ def _ends_well(path: Path) -> bool:
         return file.read(1) == b"\n"
 
 
-def rows(events: Iterable[dict[str, Any]], learner: str = "", team: str = "") -> list[dict[str, Any]]:
+def rows(
+    events: Iterable[dict[str, Any]], learner: str = "", team: str = ""
+) -> list[dict[str, Any]]:
     """Tidy rows, one an event, with all COLUMNS. What the answer was is blank while the item is open."""
     listed = list(events)
     closed = {

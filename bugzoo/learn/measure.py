@@ -24,7 +24,14 @@ def measure(op: Op, job: Job, file: str = "") -> Measured:
     job: inputs, extras, g, h (two cotangents), v (directions), others (more inputs), twice,
     deterministic. `file`: the learner's, to find the line in a traceback.
     """
-    found: Measured = {"error": "", "line": 0, "changed": [], "again": "", "alone": [], "zero": True}
+    found: Measured = {
+        "error": "",
+        "line": 0,
+        "changed": [],
+        "again": "",
+        "alone": [],
+        "zero": True,
+    }
     try:
         _plain(op, job, found)
     except Exception as error:
@@ -48,7 +55,11 @@ def _plain(op: Op, job: Job, found: Measured) -> None:
         found["dx"] = [None for _ in leaves(x)]
         return
     g = job["g"]
-    lent = {"input": [t for t in x if isinstance(t, Tensor)], "output": list(y), "cotangent": list(g)}
+    lent = {
+        "input": [t for t in x if isinstance(t, Tensor)],
+        "output": list(y),
+        "cotangent": list(g),
+    }
     lent["saved tensor"] = [s for b in y for s in _saved(b)]
     kept = {name: [_copy(t) for t in listed] for name, listed in lent.items()}
     log, hooks = _Ops(), []
@@ -180,7 +191,16 @@ class _Ops(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
-        if name not in ("__get__", "detach", "view", "size", "dim", "stride", "saved_tensors", "__len__"):
+        if name not in (
+            "__get__",
+            "detach",
+            "view",
+            "size",
+            "dim",
+            "stride",
+            "saved_tensors",
+            "__len__",
+        ):
             self.names.append(name)
         return func(*args, **(kwargs or {}))
 
@@ -219,7 +239,11 @@ def outputs(out: Any) -> tuple[Tensor, ...]:
 def same(a: Any, b: Any) -> bool:
     return all(
         (x is None and y is None)
-        or (x is not None and y is not None and torch.equal(x.nan_to_num(1e300), y.nan_to_num(1e300)))
+        or (
+            x is not None
+            and y is not None
+            and torch.equal(x.nan_to_num(1e300), y.nan_to_num(1e300))
+        )
         for x, y in zip(a, b, strict=True)
     )
 

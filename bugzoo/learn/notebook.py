@@ -90,7 +90,10 @@ class Bench:
             body = views.find_task(self._exhibit(), self.exercise, record)
             keys = ' ex.look("norm")   ex.answer(LINE, "KIND")'
         elif self.exercise.mode == "fix":
-            body, keys = views.fix_task(self._exhibit(), "this notebook")[:-2], " ex.check(YourClass)"
+            body, keys = (
+                views.fix_task(self._exhibit(), "this notebook")[:-2],
+                " ex.check(YourClass)",
+            )
         else:
             body, keys = views.formula(op), " ex.score(check)"
         return "\n".join([*head, *body, "", keys])
@@ -139,7 +142,9 @@ class Bench:
     def _class(self, exhibit: Any, program: Any) -> judge.Report:
         """A class that lives in the notebook: measured as it is."""
         if not hasattr(program, "apply") and exhibit.right.kind == "operation":
-            raise UserError(f"check takes your class {exhibit.name}, or its text; got {program!r:.60}")
+            raise UserError(
+                f"check takes your class {exhibit.name}, or its text; got {program!r:.60}"
+            )
         held = fix.bench(exhibit, self.exercise.seed)
         found = judge.examine(held, fix.measured(held, program))
         remarks = []
@@ -173,7 +178,12 @@ class Bench:
 
     def _must(self, mode: str) -> None:
         if self.exercise.mode != mode:
-            does = {"find": "look and answer", "fix": "check", "detect": "score", "plant": "the terminal"}
+            does = {
+                "find": "look and answer",
+                "fix": "check",
+                "detect": "score",
+                "plant": "the terminal",
+            }
             raise UserError(
                 f"{self.code} is an exercise of '{self.exercise.mode}': use {does[self.exercise.mode]}."
             )

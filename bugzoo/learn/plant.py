@@ -71,7 +71,9 @@ def written(op: str, path: Path, given: str | None = None) -> Specimen:
     text_ = program.read(path) if given is None else given
     program.compiled(text_, str(path), base.cls.__name__)
     tree = ast.parse(text_)
-    body = [n for n in tree.body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))]
+    body = [
+        n for n in tree.body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))
+    ]
     lines = text_.splitlines()
     start = min((n.lineno for n in body), default=1)
     cut = "\n".join(lines[start - 1 :]) + "\n"
@@ -126,10 +128,14 @@ def check(
                 )
                 return found
             for name, detector in detectors.items():
-                seen = any(_alarms(detector, made, case, n) for n, case in enumerate(base.truth.cases))
+                seen = any(
+                    _alarms(detector, made, case, n) for n, case in enumerate(base.truth.cases)
+                )
                 (found.caught if seen else found.missed).append(name)
     except Overdue:
-        found.remark = f"not done after {limit:g} s of processor time: is there a loop that never ends?"
+        found.remark = (
+            f"not done after {limit:g} s of processor time: is there a loop that never ends?"
+        )
     return found
 
 
@@ -147,7 +153,9 @@ def adopted(op: str, path: Path, name: str) -> str:
     """A specimen file that holds the right program and the planted one, its label to be filled in."""
     base = right(op)
     made = written(op, path)
-    shown, hidden, channels = [], [], []
+    shown: list[tuple[str, tuple[str, ...]]] = []
+    hidden: list[tuple[str, tuple[str, ...]]] = []
+    channels: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for case in base.truth.cases:
@@ -203,7 +211,7 @@ def _without_bugs(base: Specimen) -> str:
     lines = full.splitlines()
     drop: set[int] = set()
     for node in ast.parse(full).body:
-        if isinstance(node, ast.ClassDef) and any("bug" == _called(d) for d in node.decorator_list):
+        if isinstance(node, ast.ClassDef) and any(_called(d) == "bug" for d in node.decorator_list):
             first = min(d.lineno for d in node.decorator_list)
             drop |= set(range(first, (node.end_lineno or first) + 1))
     return "\n".join(s for n, s in enumerate(lines, 1) if n not in drop)

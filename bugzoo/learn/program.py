@@ -96,7 +96,7 @@ def asks_autograd(source: str, shown: str) -> str:
     known = _dotted(shown)
     for name, line in _dotted(source).items():
         last = [w for w in ASKS if name == w or name.endswith(f".{w}")]
-        if name.endswith("_backward") and "aten" in name or "ops." in name:
+        if (name.endswith("_backward") and "aten" in name) or "ops." in name:
             last = [name]
         if last and name not in known:
             return (

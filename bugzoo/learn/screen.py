@@ -74,7 +74,10 @@ def welcome(progress: Progress, folder: str) -> list[str]:
         for n, name in enumerate(paths.PARTS):
             lines.append(f"   {n + 1}  {name}")
         hours = sum(s.minutes for s in paths.STEPS) / 60
-        lines += ["", *wrapped(f"30 exercises, about {hours:.0f} hours. They will lie in {folder}/.")]
+        lines += [
+            "",
+            *wrapped(f"30 exercises, about {hours:.0f} hours. They will lie in {folder}/."),
+        ]
         lines += ["", " n start with the first   p place me (six questions)   l list   q quit"]
         return lines
     for n, name in enumerate(paths.PARTS):

@@ -1,6 +1,6 @@
 """One learner's workspace: the exercise that is open, what was done to it, what comes next.
 
-    exercises/LN-96f6c6/backward.py      the file to edit; .log.jsonl beside the folders holds progress
+exercises/LN-96f6c6/backward.py      the file to edit; .log.jsonl beside the folders holds progress
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,11 +130,11 @@ class Session:
 
     def reset(self, exercise: Exercise) -> tuple[Path, Path | None]:
         """The exercise's file as it was handed out; the learner's is kept under a number."""
-        target, kept = self.file(exercise), None
+        target = self.file(exercise)
+        kept: Path | None = None
         if target.exists():
-            n = 1
-            while (kept := target.with_name(f"{target.name}.{n}")).exists():
-                n += 1
+            numbered = (target.with_name(f"{target.name}.{n}") for n in count(1))
+            kept = next(p for p in numbered if not p.exists())
             try:
                 shutil.move(target, kept)
             except OSError as error:
@@ -181,7 +182,9 @@ class Session:
         ahead = [s for s in left if s.number not in skipped] or left
         if not ahead:
             return None
-        return Next(self.of_step(ahead[0]), f"step {ahead[0].number} of {len(paths.STEPS)}", ahead[0])
+        return Next(
+            self.of_step(ahead[0]), f"step {ahead[0].number} of {len(paths.STEPS)}", ahead[0]
+        )
 
     def of_step(self, step: paths.Step) -> Exercise:
         """The exercise of a step, the same for everybody."""
@@ -224,4 +227,9 @@ def _seed(text: str) -> int:
 
 
 def _of_loops(family: str) -> bool:
-    return family in ("accumulation-zeroing", "hooks-clip-optimizer", "distributed", "memory-retention")
+    return family in (
+        "accumulation-zeroing",
+        "hooks-clip-optimizer",
+        "distributed",
+        "memory-retention",
+    )

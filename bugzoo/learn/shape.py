@@ -1,6 +1,6 @@
 """The shape of an error: what a look at yours - expected tells before any formula is read.
 
-    e = yours - expected ~ k t          t: 1, g, x, y, g y, one k for all rows or one for each
+e = yours - expected ~ k t          t: 1, g, x, y, g y, one k for all rows or one for each
 """
 
 import torch
@@ -73,7 +73,9 @@ def _term(yours: Tensor, true: Tensor, terms: dict[str, Tensor]) -> list[str]:
             continue
         what = "a constant" if name == "1" else f"a multiple of {name}"
         if k.numel() > 1 and (k - k[0]).abs().max() <= CLOSE * k.abs().max():
-            return [f"the error is {k[0].item():.6g}{'' if name == '1' else f' {name}'} on every row"]
+            return [
+                f"the error is {k[0].item():.6g}{'' if name == '1' else f' {name}'} on every row"
+            ]
         lines = [f"on every row the error is {what}, nothing else"]
         if ratio := _coefficient(yours, true, name, terms):
             lines.append(ratio)

@@ -5,6 +5,7 @@ import difflib
 import io
 import re
 import tokenize
+from collections.abc import Sequence
 
 
 def bare(text: str) -> str:
@@ -27,7 +28,7 @@ def formula(doc: str) -> str:
     return "\n".join(line for line in shown if line.strip())
 
 
-def blocks(right: str, shown: str) -> list[tuple[str, int, int, int, int]]:
+def blocks(right: str, shown: str) -> Sequence[tuple[str, int, int, int, int]]:
     """difflib's opcodes between the lines of two programs, indentation left out of account."""
     before, after = ([line.strip() for line in t.splitlines()] for t in (right, shown))
     return difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()

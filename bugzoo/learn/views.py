@@ -84,9 +84,8 @@ def report(found: Report, seconds: float, colour: bool = False) -> list[str]:
         more = f", and {found.fresh} more drawn just now" if found.fresh else ""
         said = f"{hidden} of {hidden} hidden cases pass{more}."
         return [paint(f" {said}", "green", colour) + f"  ({seconds:.1f} s)"]
-    if failed:
-        said = f"{failed} of {total} hidden cases fail."
-    else:
+    said = f"{failed} of {total} hidden cases fail."
+    if not failed:
         said = "All cases pass, but it does not count yet."
     lines += [paint(f" {said}", "red", colour) + f"  ({seconds:.1f} s)"]
     if found.regressions:
@@ -107,8 +106,10 @@ def report(found: Report, seconds: float, colour: bool = False) -> list[str]:
         lines += ["", *wrapped(f"{worst.name}, {worst.size}: {worst.words[0]}", " ", "   ")]
         for said in worst.words[1:]:
             indent = "  " + " " * (len(said) - len(said.lstrip()))
-            lines += [cut(indent + said.strip())] if "yours" in said and "ratio" in said else wrapped(
-                said.strip(), indent, indent + "  "
+            lines += (
+                [cut(indent + said.strip())]
+                if "yours" in said and "ratio" in said
+                else wrapped(said.strip(), indent, indent + "  ")
             )
     return lines
 
@@ -120,7 +121,9 @@ def solved_fix(exhibit: Exhibit, found: Report, source: str) -> list[str]:
         f"{least}."
     )
     if found.ops[1]:
-        lines += wrapped(f"{found.ops[0]} tensor operations in your backward, {found.ops[1]} in the right one.")
+        lines += wrapped(
+            f"{found.ops[0]} tensor operations in your backward, {found.ops[1]} in the right one."
+        )
     return lines
 
 
@@ -134,8 +137,10 @@ def score(found: Score, colour: bool = False) -> list[str]:
         ]
     marks = "#" * found.caught + "." * (found.twins - found.caught)
     lines = [
-        paint(f" broken twins caught   {found.caught:>2} of {found.twins:<3}  {marks}", "bold", colour),
-        f" false alarms          {found.false_alarms:>2} of {found.healthy:<3}  the right program and harmless rewrites",
+        paint(
+            f" broken twins caught   {found.caught:>2} of {found.twins:<3}  {marks}", "bold", colour
+        ),
+        f" false alarms          {found.false_alarms:>2} of {found.healthy:<3}  right programs, in other words",
         f" cost                  {found.forwards:g} forwards, {found.backwards:g} backwards for each program",
         f" score                 {found.points:.2f}   caught x (1 - false alarms)",
     ]
@@ -152,7 +157,10 @@ def score(found: Score, colour: bool = False) -> list[str]:
 def planted(found: Planted, colour: bool = False) -> list[str]:
     """The screen of plant."""
     if found.remark:
-        return [*wrapped(found.remark[0].upper() + found.remark[1:] + "."), *(f"   {w}" for w in found.words)]
+        return [
+            *wrapped(found.remark[0].upper() + found.remark[1:] + "."),
+            *(f"   {w}" for w in found.words),
+        ]
     lines = [
         *wrapped(f"It is wrong in {', '.join(found.shown)}."),
         f" missed by   {len(found.missed):>2} of {len(found.missed) + len(found.caught)}",

@@ -16,9 +16,15 @@ def given(command: Callable[..., Any]) -> Callable[..., Any]:
     """--roster, --plan, --secret-file."""
     for option in (
         click.option(
-            "--secret-file", "secret", required=True, metavar="FILE", help="The secret of the class."
+            "--secret-file",
+            "secret",
+            required=True,
+            metavar="FILE",
+            help="The secret of the class.",
         ),
-        click.option("--plan", required=True, metavar="FILE", help="plan.toml: a [[slot]] an exercise."),
+        click.option(
+            "--plan", required=True, metavar="FILE", help="plan.toml: a [[slot]] an exercise."
+        ),
         click.option("--roster", required=True, metavar="FILE", help="CSV: learner, team."),
     ):
         command = option(command)

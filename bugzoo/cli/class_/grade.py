@@ -45,4 +45,6 @@ def command(
     scores = grade.write(Path(out), graded, planned.weights)
     report.write(Path(out), planned.title, planned.weights)
     mean = sum(s["points"] for s in scores) / max(1, len(scores))
-    click.echo(f"{len(scores)} learners, mean {mean:.1f} of {scores[0]['of'] if scores else 0}; wrote {out}")
+    click.echo(
+        f"{len(scores)} learners, mean {mean:.1f} of {scores[0]['of'] if scores else 0}; wrote {out}"
+    )

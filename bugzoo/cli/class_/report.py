@@ -66,5 +66,7 @@ def _weights(path: Path) -> dict[str, Any]:
     for name in found:
         if name not in WEIGHTS:
             near = did_you_mean(name, WEIGHTS)
-            raise UserError(f"--weights {path}: unknown '{name}'.{near} Known: {', '.join(WEIGHTS)}.")
+            raise UserError(
+                f"--weights {path}: unknown '{name}'.{near} Known: {', '.join(WEIGHTS)}."
+            )
     return found

@@ -36,9 +36,9 @@ def workspace(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def chosen(command: Callable[..., Any]) -> Callable[..., Any]:
     """[CODE] and --mode: which exercise is meant, the open one by default."""
-    command = click.option("--mode", default="", metavar="MODE", help="find, fix, detect or plant.")(
-        command
-    )
+    command = click.option(
+        "--mode", default="", metavar="MODE", help="find, fix, detect or plant."
+    )(command)
     return click.argument("code", required=False, default="")(command)
 
 
@@ -92,7 +92,12 @@ class Checked:
 
 
 def check(
-    held: Session, exercise: Exercise, *, allow_autograd: bool = False, colour: bool = False, path: str = ""
+    held: Session,
+    exercise: Exercise,
+    *,
+    allow_autograd: bool = False,
+    colour: bool = False,
+    path: str = "",
 ) -> Checked:
     """Run the check of the exercise's mode, note it, close the exercise where it is solved."""
     if exercise.mode == "find":
@@ -181,8 +186,8 @@ def detectors(names: Iterable[str]) -> dict[str, Detector]:
 
 def _done(held: Session, exercise: Exercise) -> list[str]:
     """Close a solved exercise: what it taught, where the same was seen."""
-    from bugzoo.learn import views
     from bugzoo.learn import path as paths
+    from bugzoo.learn import views
 
     record = held.progress.records[exercise.key]
     held.close(exercise, "solve")

@@ -67,7 +67,11 @@ def _wait(held: Session, exercise: Exercise | None, seen: float) -> str | None:
             if line.strip():
                 return line.strip()
             click.echo("> ", nl=False)
-        elif exercise is not None and exercise.mode != "find" and _saved(held, exercise) not in (seen, GONE):
+        elif (
+            exercise is not None
+            and exercise.mode != "find"
+            and _saved(held, exercise) not in (seen, GONE)
+        ):
             click.echo()
             return ""
 
@@ -104,7 +108,9 @@ def _do(
     return exercise, True
 
 
-def _on(held: Session, exercise: Exercise, verb: str, rest: list[str], plain: bool) -> Exercise | None:
+def _on(
+    held: Session, exercise: Exercise, verb: str, rest: list[str], plain: bool
+) -> Exercise | None:
     """A command about the exercise that is open."""
     from bugzoo.learn import screen, views
 

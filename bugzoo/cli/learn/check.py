@@ -23,7 +23,7 @@ def command(
     held = _common.session(folder)
     if code and "/" in code:
         raise UserError(f"'{code}' is a path: say 'bugzoo learn check --file {code}'.")
-    exercise, record = held.current(code, mode)
+    exercise, _ = held.current(code, mode)
     colour = screen.coloured(plain)
     found = _common.check(held, exercise, allow_autograd=allow_autograd, colour=colour, path=path)
     if as_json:
@@ -31,7 +31,11 @@ def command(
     else:
         from bugzoo.learn import pool, views
 
-        _common.show(views.heading(exercise, pool.of(exercise), None, path or f"{exercise.code}/{exercise.file}"))
+        _common.show(
+            views.heading(
+                exercise, pool.of(exercise), None, path or f"{exercise.code}/{exercise.file}"
+            )
+        )
         _common.show([*found.lines, "", screen.keys("done" if not found.code else exercise.mode)])
     if found.code:
         raise SystemExit(found.code)

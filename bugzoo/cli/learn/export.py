@@ -3,6 +3,7 @@
 import csv
 import sys
 from pathlib import Path
+from typing import Any, TextIO
 
 import click
 
@@ -15,18 +16,23 @@ from bugzoo.errors import UserError
 @_common.workspace
 def command(to: str, folder: str, plain: bool) -> None:
     """One row an event. What the answer was is blank while an exercise is open."""
-    from bugzoo.learn.log import COLUMNS, rows
+    from bugzoo.learn.log import rows
 
     made = rows(_common.session(folder).log.events())
+    if not to:
+        _write(sys.stdout, made)
+        return
     try:
-        out = open(Path(to), "w", newline="", encoding="utf-8") if to else sys.stdout
+        with open(Path(to), "w", newline="", encoding="utf-8") as file:
+            _write(file, made)
     except OSError as error:
         raise UserError(f"--to {to}: cannot be written: {error.strerror}.") from None
-    try:
-        writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(made)
-    finally:
-        if to:
-            out.close()
-            click.echo(f" wrote {len(made)} events to {to}")
+    click.echo(f" wrote {len(made)} events to {to}")
+
+
+def _write(out: TextIO, made: list[dict[str, Any]]) -> None:
+    from bugzoo.learn.log import COLUMNS
+
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(made)

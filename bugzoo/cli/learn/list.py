@@ -8,12 +8,12 @@ from bugzoo.cli.learn import _common
 @click.command("list", short_help="Your exercises.")
 @click.option("--due", is_flag=True, help="Only those whose family is due.")
 @click.option("--mode", default="", metavar="MODE", help="Only of this mode.")
-@click.option("--family", default="", metavar="FAMILY", help="Only of this family (once it is known).")
+@click.option(
+    "--family", default="", metavar="FAMILY", help="Only of this family (once it is known)."
+)
 @click.option("--level", type=click.IntRange(1, 5), help="Only of this level.")
 @_common.workspace
-def command(
-    due: bool, mode: str, family: str, level: int | None, folder: str, plain: bool
-) -> None:
+def command(due: bool, mode: str, family: str, level: int | None, folder: str, plain: bool) -> None:
     """Code, mode, operation, level, state, tries, hints, and when its family is due."""
     from bugzoo.learn import screen
     from bugzoo.learn.log import today

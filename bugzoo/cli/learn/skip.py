@@ -14,4 +14,6 @@ def command(code: str, mode: str, folder: str, plain: bool) -> None:
     exercise, record = held.current(code, mode)
     if record.state == "open":
         held.note("skip", exercise)
-    click.echo(f" {exercise.code} is put aside; 'bugzoo learn start {exercise.code}' takes it up again.")
+    click.echo(
+        f" {exercise.code} is put aside; 'bugzoo learn start {exercise.code}' takes it up again."
+    )

@@ -20,7 +20,15 @@ from bugzoo.errors import UserError
 @click.option("--loops", is_flag=True, help="A training loop instead of an operation.")
 @_common.workspace
 def command(
-    code: str, mode: str, op: str, family: str, level: str, seed: str, loops: bool, folder: str, plain: bool
+    code: str,
+    mode: str,
+    op: str,
+    family: str,
+    level: str,
+    seed: str,
+    loops: bool,
+    folder: str,
+    plain: bool,
 ) -> None:
     """Start CODE, such as LN-96f6c6, or one that is drawn. Without anything: as `learn next`."""
     held = _common.session(folder)
@@ -44,16 +52,24 @@ def command(
             held.exhibit(exercise)
     elif mode in ("detect", "plant"):
         if not op:
-            op = random.Random(number).choice([o for o in pool.ops() if pool.kind_of(o) == "operation"])
+            op = random.Random(number).choice(
+                [o for o in pool.ops() if pool.kind_of(o) == "operation"]
+            )
         if pool.kind_of(op) == "loop":
-            raise UserError(f"'{mode}' is about operations; {op} is a training loop. Try find or fix.")
+            raise UserError(
+                f"'{mode}' is about operations; {op} is a training loop. Try find or fix."
+            )
         exercise = pool.drawn(mode, number, op)
     else:
         from bugzoo.learn import naive
 
         kind = "loop" if loops or (op and pool.kind_of(op) == "loop") else "operation"
         drawn = pool.draw(
-            number, op=op, family=family, kind=kind, fits=lambda e: not wanted or naive.level(e) == wanted
+            number,
+            op=op,
+            family=family,
+            kind=kind,
+            fits=lambda e: not wanted or naive.level(e) == wanted,
         )
         exercise = Exercise(mode or "find", drawn.code, number)
     record = held.progress.records.get(exercise.key)

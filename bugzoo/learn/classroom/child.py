@@ -23,7 +23,15 @@ REFUSED = (
     "os.kill", "os.killpg", "signal.pthread_kill", "socket.connect", "socket.bind", "ctypes.dlopen",
     "os.setxattr", "os.chown", "os.chmod", "os.link", "os.symlink", "pty.spawn", "sys.addaudithook",
 )  # fmt: skip
-WRITES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree", "shutil.move")
+WRITES = (
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.mkdir",
+    "os.truncate",
+    "shutil.rmtree",
+    "shutil.move",
+)
 
 
 def main() -> None:
@@ -76,7 +84,11 @@ def _warm(torch: Any, job: dict[str, Any]) -> None:
 
 def _fix(job: dict[str, Any], measure: Any, trying: Any) -> dict[str, Any]:
     kind = _defined(job, job["name"])
-    return {"cases": {name: measure.measure(kind.apply, j, job["file"]) for name, j in job["cases"].items()}}
+    return {
+        "cases": {
+            name: measure.measure(kind.apply, j, job["file"]) for name, j in job["cases"].items()
+        }
+    }
 
 
 def _loop(job: dict[str, Any], measure: Any, trying: Any) -> dict[str, Any]:
@@ -178,17 +190,19 @@ def _hook(here: str) -> Callable[[str, Any], None]:
     def hook(event: str, args: Any) -> None:
         if event in refused:
             raise PermissionError(f"{event} is refused here")
-        if event == "open":
-            mode, flag = args[1], args[2]
-            if (isinstance(mode, str) and set(mode) & set("wax+")) or (
-                mode is None and isinstance(flag, int) and flag & flags
-            ):
-                if not ours(args[0]):
-                    raise PermissionError(f"writing {args[0]} is refused here")
-        elif event in writes and not all(ours(a) for a in args[:1]):
+        opened = event == "open" and _writing(args[1], args[2], flags)
+        if opened and not ours(args[0]):
+            raise PermissionError(f"writing {args[0]} is refused here")
+        if event in writes and not all(ours(a) for a in args[:1]):
             raise PermissionError(f"{event} of {args[0]} is refused here")
 
     return hook
+
+
+def _writing(mode: Any, flag: Any, flags: int) -> bool:
+    if isinstance(mode, str):
+        return bool(set(mode) & set("wax+"))
+    return mode is None and isinstance(flag, int) and bool(flag & flags)
 
 
 def _private() -> int:

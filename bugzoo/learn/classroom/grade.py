@@ -144,7 +144,7 @@ def _prepared(h: Handed, key: bytes) -> Prepared | None:
             (s.text, detect.draws(s, seeded(op, str(n), fresh)), seeded(op, str(n), fresh))
             for n, s in enumerate(listed)
         ]
-        job = {"mode": "detect", "text": h.text, "file": file, "subjects": sent}
+        job: dict[str, Any] = {"mode": "detect", "text": h.text, "file": file, "subjects": sent}
 
         def score(one: Handed, found: dict[str, Any]) -> Graded:
             return _detected(one, listed, found)
@@ -157,13 +157,13 @@ def _prepared(h: Handed, key: bytes) -> Prepared | None:
         made, _ = bench.truth(case)
         loop = isinstance(case, Context)
         cases[case.name] = (dict(case.options), case.steps, made) if loop else _plain(made)
-    job = {"mode": "loop" if bench.loop else "fix", "text": h.text, "file": file}
-    job |= {"name": exhibit.name, "cases": cases}
+    ran: dict[str, Any] = {"mode": "loop" if bench.loop else "fix", "text": h.text, "file": file}
+    ran |= {"name": exhibit.name, "cases": cases}
 
     def repaired(one: Handed, found: dict[str, Any]) -> Graded:
         return _fixed(one, exhibit, fresh, found)
 
-    return job, repaired
+    return ran, repaired
 
 
 def _plain(job: dict[str, Any]) -> dict[str, Any]:
@@ -244,7 +244,9 @@ def _detected(h: Handed, listed: list[detect.Subject], found: dict[str, Any]) ->
     for s, (_, error) in zip(listed, marks):
         if error and s.wrong is None:
             said = f"On a right program: {error}"[:300]
-            return Graded(h, facts={"problem": said}, feedback=["Your check cannot be scored.", said])
+            return Graded(
+                h, facts={"problem": said}, feedback=["Your check cannot be scored.", said]
+            )
     made = detect.scored(listed, [bool(m) for m, _ in marks], found["forwards"], found["backwards"])
     facts = {
         "caught": made.caught, "twins": made.twins, "false_alarms": made.false_alarms,
@@ -261,7 +263,7 @@ def table(graded: Iterable[Graded]) -> list[dict[str, Any]]:
     for g in graded:
         h = g.handed
         own = rows(h.events, h.learner.name, h.learner.team)
-        row: dict[str, Any] = {c: None for c in COLUMNS}
+        row: dict[str, Any] = dict.fromkeys(COLUMNS)
         row |= {
             "learner": h.learner.name, "team": h.learner.team, "time": now(), "code": h.exercise.code,
             "event": "solve" if g.right else "check", "mode": h.exercise.mode, "op": pool.of(h.exercise),
@@ -271,7 +273,9 @@ def table(graded: Iterable[Graded]) -> list[dict[str, Any]]:
         extra = {"slot": h.slot.name, "week": h.slot.week, "share": round(g.share, 4)}
         extra["problem"] = g.facts.get("problem", "")
         for one in own:
-            made.append(one | {"slot": h.slot.name, "week": h.slot.week, "share": None, "problem": ""})
+            made.append(
+                one | {"slot": h.slot.name, "week": h.slot.week, "share": None, "problem": ""}
+            )
         made.append(row | extra)
     return made
 
@@ -291,11 +295,18 @@ def points(attempts: Iterable[dict[str, Any]], weights: dict[str, Any]) -> list[
         share = float(last.get("share") or 0.0)
         paid = 0.0
         if share > 0:
-            looked = {r["instrument"] for r in listed if r["event"] == "look" and r.get("instrument")}
+            looked = {
+                r["instrument"] for r in listed if r["event"] == "look" and r.get("instrument")
+            }
             paid += _prices(last["mode"], last["op"], looked) if w["prices"] else 0
-            rung = max((int(float(r["rung"])) for r in listed if r["event"] == "hint" and r.get("rung")), default=0)
+            rung = max(
+                (int(float(r["rung"])) for r in listed if r["event"] == "hint" and r.get("rung")),
+                default=0,
+            )
             paid += sum(w["rungs"][:rung])
-            wrong = [r for r in listed[:-1] if r["event"] == "answer" and str(r.get("right")) != "True"]
+            wrong = [
+                r for r in listed[:-1] if r["event"] == "answer" and str(r.get("right")) != "True"
+            ]
             paid += w["wrong"] * len(wrong)
         earned = max(w["floor"] * (share > 0), w["start"] * share - paid)
         made.append(
@@ -323,7 +334,14 @@ def scores(by_slot: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in by_slot:
         one = found.setdefault(
             row["learner"],
-            {"learner": row["learner"], "team": row["team"], "points": 0.0, "of": 0, "solved": 0, "slots": 0},
+            {
+                "learner": row["learner"],
+                "team": row["team"],
+                "points": 0.0,
+                "of": 0,
+                "solved": 0,
+                "slots": 0,
+            },
         )
         one["points"] = round(one["points"] + row["points"], 1)
         one["of"] += row["of"]
@@ -346,7 +364,9 @@ def write(out: Path, graded: list[Graded], weights: dict[str, Any]) -> list[dict
         to_csv(out / "scores.csv", (*SCORES, *slots), made)
         for learner in dict.fromkeys(g.handed.learner.name for g in graded):
             mine = [g for g in graded if g.handed.learner.name == learner]
-            (out / "feedback" / f"{learner}.md").write_text(_feedback(learner, mine, earned), "utf-8")
+            (out / "feedback" / f"{learner}.md").write_text(
+                _feedback(learner, mine, earned), "utf-8"
+            )
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written: {error.strerror}.") from None
     return made
@@ -382,5 +402,3 @@ def _cell(value: Any) -> Any:
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return f"'{value}"
     return value
-
-

@@ -68,7 +68,9 @@ def read(path: Path) -> Plan:
         raise UserError(f"--plan {path}: not TOML: {error}") from None
     slots = data.get("slot")
     if not isinstance(slots, list) or not slots:
-        raise UserError(f'--plan {path}: no [[slot]]. Each has a mode, say: [[slot]]\\nmode = "find"')
+        raise UserError(
+            f'--plan {path}: no [[slot]]. Each has a mode, say: [[slot]]\\nmode = "find"'
+        )
     made = [_slot(path, n, row) for n, row in enumerate(slots, 1)]
     return Plan(tuple(made), str(data.get("title", "bugzoo class")), dict(data.get("weights", {})))
 
@@ -108,7 +110,9 @@ def roster(path: Path) -> tuple[Learner, ...]:
     except UnicodeDecodeError:
         raise UserError(f"--roster {path}: not UTF-8.") from None
     if not rows or "learner" not in rows[0]:
-        raise UserError(f"--roster {path}: expected a first line 'learner,team' and a line a learner.")
+        raise UserError(
+            f"--roster {path}: expected a first line 'learner,team' and a line a learner."
+        )
     found = []
     for n, row in enumerate(rows, 2):
         name = (row["learner"] or "").strip()
@@ -135,7 +139,9 @@ def secret(path: Path) -> bytes:
             f"head -c 24 /dev/urandom | base64 > {path}"
         ) from None
     if len(data) < 12:
-        raise UserError(f"--secret-file {path}: shorter than 12 characters; learners could guess it.")
+        raise UserError(
+            f"--secret-file {path}: shorter than 12 characters; learners could guess it."
+        )
     return data
 
 

@@ -25,9 +25,13 @@ def read(path: Path) -> list[dict[str, Any]]:
         with open(path, newline="", encoding="utf-8") as file:
             found: list[dict[str, Any]] = list(csv.DictReader(file))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}. 'bugzoo class grade' writes it.") from None
+        raise UserError(
+            f"{path}: cannot be read: {error.strerror}. 'bugzoo class grade' writes it."
+        ) from None
     if found and not {"learner", "slot", "share", "event"} <= set(found[0]):
-        raise UserError(f"{path}: not the attempts.csv of 'bugzoo class grade': columns are missing.")
+        raise UserError(
+            f"{path}: not the attempts.csv of 'bugzoo class grade': columns are missing."
+        )
     if not found:
         raise UserError(f"{path}: holds no attempts.")
     return found
@@ -73,7 +77,14 @@ def families(attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for family in sorted({r["family"] for r in final if r.get("family")}):
         mine = [r for r in final if r["family"] == family]
         solved = sum(r["right"] == "True" for r in mine)
-        made.append({"family": family, "graded": len(mine), "solved": solved, "share": round(solved / len(mine), 3)})
+        made.append(
+            {
+                "family": family,
+                "graded": len(mine),
+                "solved": solved,
+                "share": round(solved / len(mine), 3),
+            }
+        )
     return made
 
 
@@ -125,8 +136,14 @@ def _heat(code: str, counts: Counter[int], text: str, true: tuple[int, ...]) -> 
     rows = []
     for n, line in enumerate(text.splitlines(), 1):
         count = counts.get(n, 0)
-        shade = f"background:rgba(207,34,46,{0.6 * count / most:.2f})" if count and n not in true else ""
-        shade = f"background:rgba(26,127,55,{0.6 * count / most:.2f})" if count and n in true else shade
+        shade = (
+            f"background:rgba(207,34,46,{0.6 * count / most:.2f})"
+            if count and n not in true
+            else ""
+        )
+        shade = (
+            f"background:rgba(26,127,55,{0.6 * count / most:.2f})" if count and n in true else shade
+        )
         mark = ' class="t"' if n in true else ""
         rows.append(
             f'<pre{mark} style="{shade}"><span class="n">{count or ""} | {n}</span>{html.escape(line)}</pre>'

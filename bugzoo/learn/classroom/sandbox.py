@@ -28,7 +28,7 @@ _NUMBERS = count()
 
 def run(job: dict[str, Any], seconds: int = SECONDS, memory: int = MEMORY) -> dict[str, Any]:
     """What the child measured, or {"error": why there is nothing}."""
-    token = uuid.uuid4().hex
+    token = f"{os.getpid()}-{uuid.uuid4().hex}"
     folder = Path(tempfile.mkdtemp(prefix="bugzoo-grade-"))
     uid = 61000 + next(_NUMBERS) % 1000
     alone = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -37,15 +37,14 @@ def run(job: dict[str, Any], seconds: int = SECONDS, memory: int = MEMORY) -> di
         if alone:
             os.chown(folder, uid, uid)
             os.chmod(folder, 0o700)
-        told = {
-            "path": [p for p in sys.path if p],
+        told: dict[str, Any] = {
+            "path": [str(Path(__file__).parents[3]), *filter(None, sys.path)],
             "seconds": seconds,
             "memory": memory,
             "uid": uid,
             "alone": alone,
             "processes": _processes(),
         }
-        told["path"].insert(0, str(Path(__file__).parents[3]))
         return _wait(_spawn(folder, told, token), folder, seconds, token, uid if alone else None)
     finally:
         sweep(token, uid if alone else None)
@@ -95,7 +94,10 @@ def _wait(
     code = process.wait()
     sweep(token, uid)
     if late or code in (-signal.SIGXCPU, -signal.SIGKILL):
-        return {"error": f"it was not done after {seconds} s, or took too much memory", "late": True}
+        return {
+            "error": f"it was not done after {seconds} s, or took too much memory",
+            "late": True,
+        }
     result = folder / "result.pt"
     try:
         if result.is_symlink() or not result.is_file() or result.stat().st_size > LONGEST:
