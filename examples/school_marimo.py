@@ -1,3 +1,4 @@
+# ruff: noqa: B018  (the last expression of a cell is what it shows)
 """The school in marimo: a cell runs again when it changes, which is watch mode for nothing.
 
 `look`, `check` and `score` change nothing, so that a cell may run as often as it likes.

@@ -27,6 +27,7 @@ from bugzoo.mutation.deadline import Overdue, deadline
 from bugzoo.source import standalone
 
 TWINS, HARMLESS, CASES = 15, 3, 3
+ENOUGH = 0.8  # of the twins: the last ones need the eye for an edge that another exercise teaches
 LIMIT = 20.0  # seconds of processor time
 SEEN = ("value", "side_effect", "reentrancy", "contract")
 TEMPLATE = '''\
@@ -88,7 +89,7 @@ class Score:
 
     @property
     def solved(self) -> bool:
-        return not self.error and self.caught == self.twins and not self.false_alarms
+        return not self.error and self.caught >= ENOUGH * self.twins and not self.false_alarms
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -279,9 +280,15 @@ def _story(e: Exhibit, like: int, used: Counted | None, subject: Subject) -> lis
         lines.append(f"It shows in other inputs: {subject.cases[1].name}. Yours: {shapes}.")
     else:
         off = max((n for n in _errors(subject, e) if n < math.inf), default=0.0)
-        lines.append(
-            f"Its gradient is off by {off:.0e} (relative), and your comparison let it pass."
-        )
+        if off:
+            lines.append(
+                f"Under some cotangents its gradient is off by {off:.0e} (relative): yours were not among "
+                f"them, or your limit is wider."
+            )
+        else:
+            lines.append(
+                "Called once, alone, it is right: it keeps something from one call to the next."
+            )
     return lines
 
 
@@ -308,7 +315,7 @@ def _ones(e: Exhibit, subject: Subject) -> list[str]:
         sizes.append(max((_largest(d) for d in grads if d is not None), default=0.0))
     if max(sizes) < 1e-9:
         return [
-            f"Your g was all ones. For this operation the true dx is then 0 (at most {sizes[0]:.0e}),",
-            "and so is the twin's: you compared 0 with 0.",
+            f"Your g was all ones. For this operation the true dx is then 0 (at most {sizes[0]:.0e}), and "
+            f"so is the twin's: you compared 0 with 0."
         ]
     return ["Your g was all ones, the gradient of a sum. Use a random one."]

@@ -5,6 +5,7 @@ programs to tell what they would have read.
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,16 @@ class Reading:
             if gap > worst and max(abs(a), abs(b)) > 1e-9:
                 worst, at = gap, name
         return at if worst > 0.02 else ""
+
+    def looks(self, other: "Reading") -> bool:
+        """Does it look different: a number that is 0, 1 or infinite here and not there?"""
+        return any(_class(v) != _class(other.values.get(n)) for n, v in self.values.items())
+
+
+def _class(value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "none"
+    return next((f"{k}" for k in (0, 1, -1) if abs(value - k) < 1e-6), "some")
 
 
 @dataclass(frozen=True)
@@ -272,9 +283,12 @@ def _terms(bench: Bench, kind: Any) -> Reading:
             lines.append(f"{name}: no error")
             values[f"shape of {name}"] = 0.0
             continue
-        said = shape.words(a, b, judge.terms(n, job, held))
+        said = shape.words(a, b, judge.terms(n, job, held), job["elementwise"])
         lines += [f"{name}: {said[0]}", *(f"  {s}" for s in said[1:])]
-        values[f"shape of {name}"] = float(abs(hash_of("; ".join(said))))
+        numbers = re.sub(
+            r"[-+]?\d[\d.e+-]*", "#", "; ".join(said)
+        )  # the words, not this draw's numbers
+        values[f"shape of {name}"] = float(hash_of(numbers))
     return Reading(tuple(lines), values)
 
 

@@ -181,7 +181,9 @@ def _value(
     if ours.dtype != torch.float64:
         return lines
     known = terms(n, job, right)
-    lines.append("  shape of the error: " + "; ".join(shape.words(ours, true, known)))
+    lines.append(
+        "  shape of the error: " + "; ".join(shape.words(ours, true, known, job["elementwise"]))
+    )
     if said := conserved(name, ours, true, known):
         lines.append(f"  {said}")
     return lines

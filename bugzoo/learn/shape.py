@@ -30,7 +30,9 @@ def named(ratio: float, shape: torch.Size) -> str:
     return f"{ratio:.6g}"
 
 
-def words(yours: Tensor, true: Tensor, terms: dict[str, Tensor]) -> list[str]:
+def words(
+    yours: Tensor, true: Tensor, terms: dict[str, Tensor], elementwise: bool = False
+) -> list[str]:
     """Lines that describe yours - true; 'no simple pattern' where nothing fits. `terms` by name."""
     said = pattern(yours.double(), true.double()) if yours.shape == true.shape else ""
     if said.startswith("a common factor of "):
@@ -45,7 +47,7 @@ def words(yours: Tensor, true: Tensor, terms: dict[str, Tensor]) -> list[str]:
         return fitted
     if said:
         return [said]
-    return [_along(yours.double(), true.double()) or _where(yours, true, terms)]
+    return [_along(yours.double(), true.double()) or _where(yours, true, terms, elementwise)]
 
 
 def _rows(yours: Tensor, true: Tensor) -> str | None:
@@ -122,7 +124,7 @@ def _along(yours: Tensor, true: Tensor) -> str:
     return ""
 
 
-def _where(yours: Tensor, true: Tensor, terms: dict[str, Tensor]) -> str:
+def _where(yours: Tensor, true: Tensor, terms: dict[str, Tensor], elementwise: bool) -> str:
     """Wrong only where x is negative, or the ratio at x = -2 ... 2, for an element-wise pass."""
     x = terms.get("x")
     if x is None or x.shape != true.shape:
@@ -132,6 +134,8 @@ def _where(yours: Tensor, true: Tensor, terms: dict[str, Tensor]) -> str:
     for said, place in (("x <= 0", x <= 0), ("x >= 0", x >= 0), ("x == 0", x == 0)):
         if bad.any() and not bool((bad & ~place).any()) and bool((~place).any()):
             return f"wrong only where {said}"
+    if not elementwise:
+        return "no simple pattern"
     found = []
     flat, ours, theirs = x.reshape(-1), yours.reshape(-1), true.reshape(-1)
     for at in (-2.0, -1.0, 0.0, 1.0, 2.0):

@@ -144,6 +144,8 @@ def score(found: Score, colour: bool = False) -> list[str]:
         f" cost                  {found.forwards:g} forwards, {found.backwards:g} backwards for each program",
         f" score                 {found.points:.2f}   caught x (1 - false alarms)",
     ]
+    if found.solved:
+        lines.append(paint(" Enough: four of five twins, and no false alarm.", "green", colour))
     if found.story:
         lines += [""]
         for said in found.story:
@@ -198,8 +200,8 @@ def difference(exhibit: Exhibit) -> list[str]:
     wrong, good = exhibit.shown.splitlines(), exhibit.correct.splitlines()
     for tag, a, b, c, d in text.blocks(exhibit.correct, exhibit.shown):
         if tag != "equal":
-            lines += [cut(f"   - {s.strip()}") for s in wrong[c:d] if s.strip()]
-            lines += [cut(f"   + {s.strip()}") for s in good[a:b] if s.strip()]
+            lines += [cut(f"   reads      {s.strip()}") for s in wrong[c:d] if s.strip()]
+            lines += [cut(f"   should be  {s.strip()}") for s in good[a:b] if s.strip()]
     return lines[:14]
 
 
