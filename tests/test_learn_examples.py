@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bugzoo import learn
+from bugzoo import cli, learn
 from bugzoo.errors import UserError
 from bugzoo.learn import lint, pool
+from bugzoo.learn.classroom import plan as plans
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -64,6 +65,33 @@ def test_the_marimo_example_runs_cell_by_cell(monkeypatch):
     assert held["guess"].right is False
     assert held["score"].found.caught > 8 and held["score"].found.false_alarms == 0
     assert list(held["table"].columns) == ["what", "value"]
+
+
+def test_the_documents_hold_what_runs(tmp_path):
+    """The plan in docs/class.md is a plan, the Python in docs/learn.md runs."""
+    docs = EXAMPLES.parent / "docs"
+    plan = re.search(r"```toml\n(.*?)```", (docs / "class.md").read_text(), re.S)[1]
+    (tmp_path / "plan.toml").write_text(plan)
+    code = re.search(r"```python\n(.*?)```", (docs / "learn.md").read_text(), re.S)[1]
+    space = {}
+    exec(code, space)
+
+    assert [s.mode for s in plans.read(tmp_path / "plan.toml").slots] == ["find", "fix", "detect"]
+    assert space["ex"].code == pool.named("layer_norm/batch_mean").code
+
+
+@pytest.mark.parametrize("page", ["learn.md", "class.md"])
+def test_every_command_of_the_documents_parses(page):
+    """The verb exists and takes these options and arguments."""
+    lines = (EXAMPLES.parent / "docs" / page).read_text().splitlines()
+    listed = [s.split("#")[0].split()[1:] for s in lines if re.match(r"    bugzoo [a-z]", s)]
+    for verb, *words in listed:
+        command = cli.cli.get_command(None, verb)
+        if words and verb in ("learn", "class"):
+            command, words = command.get_command(None, words[0]), words[1:]
+        assert command is not None
+        command.make_context(verb, list(words))
+    assert len(listed) > 3
 
 
 def test_nothing_shown_holds_the_answer():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -107,6 +108,8 @@ class Log:
             row["learner"] = self.learner
         row |= {k: v for k, v in facts.items() if v is not None}
         row["bugzoo"] = bugzoo.__version__
+        if "torch" in sys.modules:
+            row["torch"] = str(sys.modules["torch"].__version__)
         line = json.dumps(row, ensure_ascii=False) + "\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -184,8 +187,9 @@ def fold(state: Progress, event: dict[str, Any]) -> None:
         record.closed = event["time"]
         record.family = str(event.get("family") or "")
         record.level = event.get("level") or record.level
-        if record.step is not None:
-            state.done_steps.add(record.step)
+        step = event.get("step", record.step)
+        if isinstance(step, int):
+            state.done_steps.add(step)
         if record.family:
             _space(state, record)
 

@@ -29,8 +29,8 @@ def formula(doc: str) -> str:
 
 
 def blocks(right: str, shown: str) -> Sequence[tuple[str, int, int, int, int]]:
-    """difflib's opcodes between the lines of two programs, indentation left out of account."""
-    before, after = ([line.strip() for line in t.splitlines()] for t in (right, shown))
+    """difflib's opcodes between the lines of two programs."""
+    before, after = ([line.rstrip() for line in t.splitlines()] for t in (right, shown))
     return difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
 
 

@@ -93,13 +93,14 @@ def report(found: Report, seconds: float, colour: bool = False) -> list[str]:
         lines += wrapped(f"Right before and broken now: {broken}")
     for remark in found.remarks:
         lines += wrapped(remark)
-    lines += ["", f"   {'case':<17} {'inputs':<20} {'error':>9}   {'limit':>7}"]
+    wide = min(20, max(6, *(len(o.size) for o in found.outcomes)))
+    lines += ["", f"   {'case':<17} {'inputs':<{wide}} {'error':>9}   {'limit':>7}"]
     for o in found.outcomes[: max(10, total - found.fresh)]:
         error = f"{o.error:9.1e}" if math.isfinite(o.error) else f"{'-':>9}"
         verdict = "right" if o.ok else "raises" if o.raised else "wrong"
         if o.note:
-            verdict += f", but {o.note}"
-        row = f"   {o.name[:17]:<17} {o.size[:20]:<20} {error}   {o.limit:7.0e}   "
+            verdict += ", but all is 0 here"
+        row = f"   {o.name[:17]:<17} {o.size[:wide]:<{wide}} {error}   {o.limit:7.0e}   "
         lines.append(cut(row + verdict))
     worst = found.worst()
     if worst is not None:

@@ -190,8 +190,11 @@ def _done(held: Session, exercise: Exercise) -> list[str]:
     from bugzoo.learn import views
 
     record = held.progress.records[exercise.key]
-    held.close(exercise, "solve")
     step = paths.STEPS[record.step - 1] if record.step else None
+    if step is None and exercise.mode in ("find", "fix"):  # started by its code
+        about = held.exhibit(exercise).broken.id
+        step = next((s for s in paths.STEPS if (s.mode, s.about) == (exercise.mode, about)), None)
+    held.close(exercise, "solve", **({"step": step.number} if step else {}))
     lines = views.taught(step)
     if exercise.mode in ("find", "fix"):
         lines += views.seen(held.exhibit(exercise))

@@ -142,7 +142,7 @@ def _on(
         find.instrument_from(verb, held.exhibit(exercise), exercise.seed)
         _common.show(_common.look(held, exercise, verb))  # an instrument's name alone will do
     else:
-        click.echo(f" '{verb}'?{screen.keys(exercise.mode)}")
+        _common.show([f" '{verb}'?", screen.keys(exercise.mode)])
     return _open(held)
 
 
