@@ -195,6 +195,24 @@ def test_skip_giveup_review_and_place(school):
     fits(place)
 
 
+def test_place_leaves_out_the_parts_whose_question_is_solved(school):
+    """Six questions; the parts of those solved are done, and the path goes on with the others."""
+    from bugzoo.learn.session import Session
+
+    questions = Session().places()
+    for number, exercise in enumerate(questions, 1):
+        rc, out = school("place")
+        assert rc == 0 and f"question {number} of 6" in out and exercise.code in out
+        fits(out)
+        e = pool.resolve(exercise.code)
+        done = school("answer", str(e.lines[0]), e.family) if number != 2 else school("giveup")
+        assert done[0] == 0
+    rc, out = school("place")
+
+    assert "5 of 6 questions solved" in out and "2  Sums" not in out
+    assert "step 6 of 30" in school("next")[1]
+
+
 def test_hints_are_priced_and_end_at_four(school):
     """Each rung once, then the last again."""
     school("next")

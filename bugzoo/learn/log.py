@@ -77,6 +77,7 @@ class Progress:
     current: str = ""
     done_steps: set[int] = field(default_factory=set)
     placed: int | None = None
+    places: int = 0  # rounds of `learn place` that came to their end
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -154,6 +155,7 @@ def fold(state: Progress, event: dict[str, Any]) -> None:
     kind = event["event"]
     if kind == "place":
         state.placed = int(event.get("level") or 0)
+        state.places += 1
         state.done_steps |= set(event.get("steps") or [])
         return
     mode, code = str(event.get("mode", "")), str(event.get("code", ""))

@@ -207,18 +207,14 @@ class Session:
         return Next(Exercise("find", drawn.code, _seed(salt)), f"{family} is due for review")
 
     def places(self) -> list[Exercise]:
-        """The six questions of `learn place`, drawn anew for each workspace and attempt."""
+        """The six questions of `learn place`; another round draws others."""
         from bugzoo.learn import pool
 
-        progress = self.progress
-        seen = {r.code for r in progress.records.values() if r.step is None or r.state != "open"}
-        salt = str(self.folder.resolve())
+        salt = f"{self.log.learner}:{self.progress.places}"
         made = []
         for number, (mode, op, family) in enumerate(paths.PLACES, 1):
-            key = f"place:{number}:{salt}"
-            found = pool.draw(key, op=op, family=family, fits=lambda e: True)
+            found = pool.draw(f"place:{number}:{salt}", op=op, family=family, kind=pool.kind_of(op))
             made.append(Exercise(mode, found.code, number))
-        del seen
         return made
 
 

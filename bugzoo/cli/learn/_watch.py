@@ -29,12 +29,12 @@ def run(held: Session, plain: bool) -> None:
 
     _common.show(screen.welcome(held.progress, str(held.folder)))
     exercise = _open(held)
+    seen = _saved(held, exercise)  # before anything that takes time: a save meanwhile is not missed
     if exercise is not None:
         click.echo()
         _show(held, exercise)
     elif held.progress.records:
         click.echo(f"\n{screen.keys('done')}")
-    seen = _saved(held, exercise)
     while True:
         click.echo("> ", nl=False)
         typed = _wait(held, exercise, seen)
@@ -47,13 +47,16 @@ def run(held: Session, plain: bool) -> None:
                 if exercise is not None and seen != GONE and exercise.mode != "find":
                     click.echo(f"saved {held.file(exercise)}")
                     _check(held, exercise, plain)
+                    exercise = _open(held)  # None once it is solved
                 continue
+            before, saved = exercise, _saved(held, exercise)
             exercise, more = _do(held, exercise, typed.split(), plain)
             if not more:
                 return
+            same = exercise == before and typed.split()[0] not in ("x", "reset")
+            seen = saved if same else _saved(held, exercise)
         except UserError as error:
             click.echo(f" {error}")
-        seen = _saved(held, exercise)
 
 
 def _wait(held: Session, exercise: Exercise | None, seen: float) -> str | None:

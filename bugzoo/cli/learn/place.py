@@ -38,8 +38,7 @@ def step(held: _common.Session) -> list[str]:
         if record.state == "solved" and record.hints <= 1 and record.wrong <= 2:
             passed.append(number)
     steps = [s.number for s in paths.STEPS if s.part + 1 in passed]
-    if progress.placed is None:
-        held.log.add("place", level=len(passed), steps=steps)
+    held.log.add("place", level=len(passed), steps=steps)
     said = [f" {len(passed)} of {len(questions)} questions solved; left out:"]
     said += [f"   {n}  {paths.PARTS[n - 1]}" for n in passed] or ["   nothing"]
     return [*said, "", " bugzoo learn next goes on"]
