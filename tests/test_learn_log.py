@@ -106,12 +106,16 @@ def test_families_come_again_later_each_time():
     once = folded(event("start"), event("solve", **solve))
     later = [event(k, "2026-01-02", code="B-1", **solve) for k in ("start", "solve")]
     twice = folded(event("start"), event("solve", **solve), *later)
+    sitting = folded(
+        event("start"), event("solve", **solve), *[e | {"time": event("x")["time"]} for e in later]
+    )
     helped = folded(event("start"), event("hint", rung=2), event("solve", **solve))
     gave = folded(event("start"), event("solve", **solve), event("start", code="B-1"),
                   event("giveup", code="B-1", **solve))  # fmt: skip
 
     assert once.families["scaling"].due == "2026-01-02"
     assert twice.families["scaling"].due == "2026-01-05"
+    assert sitting.families["scaling"].due == "2026-01-02"  # two in one sitting are one lesson
     assert (helped.families["scaling"].box, gave.families["scaling"].box) == (1, 1)
     assert once.due("2026-01-01") == [] and once.due("2026-01-02") == ["scaling"]
 

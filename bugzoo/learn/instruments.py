@@ -402,12 +402,14 @@ def _raised(mine: Any) -> Reading:
 
 def _settings(bench: Bench, kind: Any) -> Reading:
     """The first step that leaves the textbook's path, in each setting."""
+    given = [case.options for case in bench]
+    telling = {k for o in given for k in o if any(p.get(k) != o[k] for p in given)}
     lines, values = [], dict[str, float]()
     for case in bench:
         mine, true = bench.measured(kind, case), bench.truth(case)[1]
         step = _leaves_at(mine, true, case.rtol)
         shown = f"step {step}" if step else f"never, in {case.steps} steps"
-        options = ", ".join(f"{k}={v}" for k, v in case.options.items())
+        options = ", ".join(f"{k}={v}" for k, v in case.options.items() if k in telling)
         lines.append(f"{case.name:<16} {shown:<22} {options[:34]}")
         values[f"first wrong step in {case.name}"] = float(step)
     return Reading(tuple(lines), values)

@@ -4,7 +4,6 @@ The claims of its label are proved by `bugzoo verify`; here it is held to what a
 """
 
 import ast
-import re
 import warnings
 from collections.abc import Iterator
 from urllib.parse import urlparse
@@ -18,7 +17,6 @@ from bugzoo.model import Context
 
 MOST_LINES = 8  # in which exhibit and right program may differ
 FEWEST = 3  # other mistakes of the operation that are known
-SQUARE = re.compile(r"\b(\w), \1\)")  # (..., t, t): square by definition
 BLIND = {"memory-retention"}  # no reading but one tells them apart
 
 
@@ -121,8 +119,7 @@ def _cases(op: str) -> Iterator[str]:
     if not alive:
         yield f"{op}: in every case every answer is 0"
     matrices = [s for s in sizes if len(s) > 1]
-    square = SQUARE.search(fix._doc(listed[0].right.cls))
-    if matrices and not square and all(len(set(s)) == 1 for s in matrices):
+    if matrices and all(len(set(s)) == 1 for s in matrices):
         yield f"{op}: all axes have one length in every case, which hides transposes"
     if len(mutants(op)) < FEWEST:
         yield f"{op}: fewer than {FEWEST} other mistakes are known"

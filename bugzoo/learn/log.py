@@ -199,6 +199,9 @@ def fold(state: Progress, event: dict[str, Any]) -> None:
 def _space(state: Progress, record: Record) -> None:
     """Solved with one hint at most: a box up. Given up: back to the first."""
     box = state.families.setdefault(record.family, Box())
+    early = record.state == "solved" and record.closed[:10] < box.due
+    if early:
+        return  # several in one sitting are one lesson
     if record.state == "given up":
         box.box = 1
     elif record.hints <= RIGHT_AFTER_HINTS:

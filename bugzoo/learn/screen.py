@@ -47,6 +47,18 @@ def cut(line: str) -> str:
     return line if len(line) <= WIDTH else line[: WIDTH - 4] + " ..."
 
 
+def folded(line: str) -> list[str]:
+    """A line of code, whole: what does not fit goes on below, deeper, without a number."""
+    found: list[str] = []
+    indent = " " * (len(line[7:]) - len(line[7:].lstrip()) + 15)
+    while len(line) > WIDTH:
+        at = line.rfind(" ", len(indent) + 8, WIDTH)
+        at = at if at > 0 else WIDTH
+        found.append(line[:at])
+        line = indent + line[at:].lstrip()
+    return [*found, line]
+
+
 def bar(done: int, of: int, width: int = 10) -> str:
     filled = round(width * done / of) if of else 0
     return f"[{'#' * filled}{'.' * (width - filled)}] {done}/{of}"

@@ -11,7 +11,7 @@ from bugzoo.learn.judge import Report
 from bugzoo.learn.log import Record
 from bugzoo.learn.plant import Planted
 from bugzoo.learn.pool import Exhibit, right
-from bugzoo.learn.screen import RULE, cut, paint, title, wrapped
+from bugzoo.learn.screen import RULE, cut, folded, paint, title, wrapped
 from bugzoo.model import FAMILIES
 
 
@@ -29,7 +29,7 @@ def find_task(exhibit: Exhibit, exercise: Exercise, record: Record) -> list[str]
     """The program, the instruments with their prices, the kinds."""
     bench = fix.bench(exhibit, exercise.seed)
     lines = [*formula(exhibit.op), ""]
-    lines += [cut(f" {line}") for line in text.code_lines(exhibit.shown)]
+    lines += [part for line in text.code_lines(exhibit.shown) for part in folded(f" {line}")]
     lines += ["", f" {'instruments':<58} price"]
     for i in instruments.listed(bench).values():
         mark = "*" if i.name in record.looks else " "
@@ -51,7 +51,8 @@ def kinds(exhibit: Exhibit) -> list[str]:
 
 def fix_task(exhibit: Exhibit, path: str) -> list[str]:
     lines = [*formula(exhibit.op), ""]
-    lines += [cut(f" {line}") for line in text.code_lines(fix.source(exhibit, 0))]
+    shown = text.code_lines(fix.source(exhibit, 0))
+    lines += [part for line in shown for part in folded(f" {line}")]
     where = " and ".join(f"`{m}`" if m else "the class body" for m in exhibit.methods)
     return [*lines, "", *wrapped(f"Repair {where} in {path}"), *wrapped("then: bugzoo learn check")]
 
