@@ -233,6 +233,18 @@ def test_more_hostile_programs_harm_nobody(name, planned, tmp_path):
     hostile(name, planned, tmp_path)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the sandbox is Linux's")
+def test_a_submission_may_import_what_python_has(planned, tmp_path):
+    """A module of the standard library that nobody had loaded yet, in a program that is right."""
+    learners = class_of(["ada"])
+    pack.write(tmp_path / "packs", KEY, planned, learners)
+    submit(tmp_path / "packs", KEY, planned, learners[0], right_line,
+           lambda e: "import cmath\nfrom xml.etree import ElementTree\n" + e.correct)  # fmt: skip
+    found = graded(tmp_path / "packs", planned, learners)
+
+    assert found["ada", 2].right, found["ada", 2].feedback
+
+
 def hostile(name, planned, tmp_path):
     learners = class_of(["good", "bad"])
     home = tmp_path / "packs"

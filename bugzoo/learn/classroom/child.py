@@ -8,12 +8,15 @@ this one is root; no network, where the kernel allows; a hook that refuses to fo
 write outside the own folder, to connect. The hook stops what Python does, not what C does.
 """
 
+import ast
 import ctypes
+import importlib
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +77,34 @@ def _warm(torch: Any, job: dict[str, Any]) -> None:
     x = torch.zeros(2, requires_grad=True)
     torch.autograd.grad(Probe.apply(x), x, torch.ones(2), retain_graph=True)
     __import__("torch.fx.experimental.symbolic_shapes")
+    _imports(job["text"])
     if job["mode"] == "loop":
         from bugzoo import digits, loop
 
         digits.load()
         made = loop.Loop(torch.Generator().manual_seed(0))
         made.optimizer.step()
+
+
+def _imports(text: str) -> None:
+    """What the submission imports of Python, torch and bugzoo: the other user may not be able to read it."""
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return  # told when it is run
+    names = [a.name for n in nodes if isinstance(n, ast.Import) for a in n.names]
+    names += [n.module for n in nodes if isinstance(n, ast.ImportFrom) if n.module and not n.level]
+    known = (sys.stdlib_module_names | {"torch", "numpy", "bugzoo"}) - {
+        "antigravity",
+        "this",
+        "idlelib",
+    }
+    for name in names:
+        if name.partition(".")[0] in known:
+            with suppress(Exception):
+                importlib.import_module(name)
+    for name in ("Verdict", "detector", "Loop", "Composite"):
+        getattr(importlib.import_module("bugzoo"), name)
 
 
 def _fix(job: dict[str, Any], measure: Any, trying: Any) -> dict[str, Any]:
