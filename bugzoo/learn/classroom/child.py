@@ -93,7 +93,9 @@ def _imports(text: str) -> None:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return  # told when it is run
     names = [a.name for n in nodes if isinstance(n, ast.Import) for a in n.names]
-    names += [n.module for n in nodes if isinstance(n, ast.ImportFrom) if n.module and not n.level]
+    for n in nodes:
+        if isinstance(n, ast.ImportFrom) and n.module and not n.level:
+            names += [n.module, *(f"{n.module}.{a.name}" for a in n.names)]
     known = (sys.stdlib_module_names | {"torch", "numpy", "bugzoo"}) - {
         "antigravity",
         "this",
