@@ -1,4 +1,4 @@
-"""The bench of find: what can be measured on a program that one may not run, and what it costs.
+"""The bench of find for operations: what can be measured on a program that one may not run, and what it costs.
 
 Each instrument is a function `(bench, kind) -> Reading`; it is used on the exhibit, and on other wrong
 programs to tell what they would have read.
@@ -6,8 +6,6 @@ programs to tell what they would have read.
 
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,52 +14,13 @@ from torch import Tensor
 from bugzoo import digits
 from bugzoo.learn import judge, shape
 from bugzoo.learn.jobs import Bench
+from bugzoo.learn.loop_instruments import LOOPS
 from bugzoo.learn.measure import leaves, measure, words
-from bugzoo.oracle import memory
+from bugzoo.learn.reading import Instrument, Reading, cosine, hash_of
 from bugzoo.oracle.probe import cotangent
 
 STEPS = 40
 MARKS = (1, 10, 20, 40)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What an instrument shows: lines for the reader, and the numbers by name to compare with others."""
-
-    lines: tuple[str, ...]
-    values: dict[str, float]
-
-    def differs(self, other: "Reading") -> str:
-        """The name of the number that contradicts `other` most plainly, or ''."""
-        worst, at = 0.0, ""
-        for name, value in self.values.items():
-            if name not in other.values:
-                return name
-            a, b = value, other.values[name]
-            if a == b or (math.isnan(a) and math.isnan(b)):
-                continue
-            gap = abs(a - b) / max(abs(a), abs(b)) if math.isfinite(a + b) else 2.0
-            if gap > worst and max(abs(a), abs(b)) > 1e-9:
-                worst, at = gap, name
-        return at if worst > 0.02 else ""
-
-    def looks(self, other: "Reading") -> bool:
-        """Does it look different: a number that is 0, 1 or infinite here and not there?"""
-        return any(_class(v) != _class(other.values.get(n)) for n, v in self.values.items())
-
-
-def _class(value: float | None) -> str:
-    if value is None or not math.isfinite(value):
-        return "none"
-    return next((f"{k}" for k in (0, 1, -1) if abs(value - k) < 1e-6), "some")
-
-
-@dataclass(frozen=True)
-class Instrument:
-    name: str
-    price: int
-    what: str
-    read: Callable[[Bench, Any], Reading]
 
 
 def listed(bench: Bench) -> dict[str, Instrument]:
@@ -77,9 +36,6 @@ def read(instrument: Instrument, bench: Bench, kind: Any) -> Reading:
         return instrument.read(bench, kind)
     except Exception as error:
         return Reading((f"it raises {words(error)}",), {"raises": math.inf})
-
-
-# --- operations ------------------------------------------------------------------------------
 
 
 def _loss(bench: Bench, kind: Any) -> Reading:
@@ -175,9 +131,9 @@ def _norm(bench: Bench, kind: Any) -> Reading:
     for name, a, b in zip(_named(job), ours, true):
         size = b.norm().item()
         ratio = a.norm().item() / size if size else math.inf
-        cosine = _cosine(a, b)
-        lines.append(f"{name}: length {ratio:.4f} x the true one, cosine {cosine:.4f}")
-        values |= {f"length of {name}": ratio, f"cosine of {name}": cosine}
+        along = cosine(a, b)
+        lines.append(f"{name}: length {ratio:.4f} x the true one, cosine {along:.4f}")
+        values |= {f"length of {name}": ratio, f"cosine of {name}": along}
     return Reading(tuple(lines), values)
 
 
@@ -292,13 +248,6 @@ def _terms(bench: Bench, kind: Any) -> Reading:
     return Reading(tuple(lines), values)
 
 
-def hash_of(said: str) -> int:
-    """A number for a text, the same in every process."""
-    import hashlib
-
-    return int(hashlib.sha256(said.encode()).hexdigest()[:8], 16)
-
-
 def _layout(bench: Bench, kind: Any) -> Reading:
     """The same cotangent in other memory layouts."""
     lines, values = [], dict[str, float]()
@@ -371,137 +320,6 @@ def _named(job: Any) -> list[str]:
     return judge._names(leaves(job["inputs"]))
 
 
-def _cosine(a: Tensor, b: Tensor) -> float:
-    size = a.norm().item() * b.norm().item()
-    return (a * b).sum().item() / size if size else math.nan
-
-
-# --- training loops ---------------------------------------------------------------------------
-
-
-def _loop_loss(bench: Bench, kind: Any) -> Reading:
-    """The loss as the loop reports it."""
-    case = bench.cases[0]
-    mine, true = bench.measured(kind, case), bench.truth(case)[1]
-    if mine["error"]:
-        return _raised(mine)
-    marks = [m for m in (1, 2, 4, 8, 16, 24) if m <= case.steps]
-    lines = [
-        f"setting {case.name}",
-        "  step       " + "".join(f"{m:>9d}" for m in marks),
-        "  this one   " + "".join(f"{mine['losses'][m - 1]:9.4g}" for m in marks),
-        "  the right  " + "".join(f"{true['losses'][m - 1]:9.4g}" for m in marks),
-    ]
-    return Reading(tuple(lines), {f"loss at step {m}": mine["losses"][m - 1] for m in marks})
-
-
-def _raised(mine: Any) -> Reading:
-    step = len(mine["states"]) + 1
-    return Reading((f"step {step} raises", f"  {mine['error']}"), {"raises in step": float(step)})
-
-
-def _settings(bench: Bench, kind: Any) -> Reading:
-    """The first step that leaves the textbook's path, in each setting."""
-    given = [case.options for case in bench]
-    telling = {k for o in given for k in o if any(p.get(k) != o[k] for p in given)}
-    lines, values = [], dict[str, float]()
-    for case in bench:
-        mine, true = bench.measured(kind, case), bench.truth(case)[1]
-        step = _leaves_at(mine, true, case.rtol)
-        shown = f"step {step}" if step else f"never, in {case.steps} steps"
-        options = ", ".join(f"{k}={v}" for k, v in case.options.items() if k in telling)
-        lines.append(f"{case.name:<16} {shown:<22} {options[:34]}")
-        values[f"first wrong step in {case.name}"] = float(step)
-    return Reading(tuple(lines), values)
-
-
-def _leaves_at(mine: Any, true: Any, rtol: float) -> int:
-    for step, (ours, theirs) in enumerate(zip(mine["states"], true["states"]), 1):
-        scale = max(judge._largest(t) for t in theirs.values()) or 1.0
-        if any(judge._gap(ours[k], t) / scale > rtol for k, t in theirs.items() if k in ours):
-            return step
-    return len(mine["states"]) + 1 if mine["error"] else 0
-
-
-def _drift(bench: Bench, kind: Any) -> Reading:
-    """How far all parameters are from the textbook's, relative to the way that those have gone."""
-    case = bench.cases[0]
-    mine, true = bench.measured(kind, case), bench.truth(case)[1]
-    lines, values = (
-        [f"setting {case.name}; distance from the textbook / largest parameter"],
-        dict[str, float](),
-    )
-    for step in (1, 2, 4, 8, 16, 24):
-        if step > min(len(mine["states"]), len(true["states"])):
-            break
-        ours, theirs = mine["states"][step - 1], true["states"][step - 1]
-        scale = max(judge._largest(t) for t in theirs.values()) or 1.0
-        gap = max(judge._gap(ours[k], t) for k, t in theirs.items() if k in ours) / scale
-        gap = gap if gap > 1e-9 else 0.0
-        lines.append(f"  step {step:<3d} {gap:.2e}")
-        values[f"distance at step {step}"] = gap
-    return Reading(tuple(lines), values) if len(lines) > 1 else _raised(mine)
-
-
-def _moved(bench: Bench, kind: Any) -> Reading:
-    """What each parameter does in the first two steps, beside the textbook."""
-    case = bench.cases[0]
-    mine, true = bench.measured(kind, case), bench.truth(case)[1]
-    start = _start(bench, case)
-    lines, values = ["parameter             step  length / textbook   cosine"], dict[str, float]()
-    for step in (1, 2):
-        if step > min(len(mine["states"]), len(true["states"])):
-            break
-        for name in true["states"][step - 1]:
-            moves = []
-            for run in (mine, true):
-                before = start[name] if step == 1 else run["states"][step - 2][name]
-                moves.append(run["states"][step - 1][name] - before)
-            size = moves[1].norm().item()
-            ratio = moves[0].norm().item() / size if size > 1e-12 else moves[0].norm().item()
-            cosine = _cosine(*moves)
-            cosine = cosine if math.isfinite(cosine) else 0.0
-            lines.append(f"{name[:20]:<21} {step:4d}  {ratio:17.4f}  {cosine:7.3f}")
-            values[f"move of {name} in step {step}"] = ratio
-            values[f"direction of {name} in step {step}"] = cosine
-    return Reading(tuple(lines), values) if len(lines) > 1 else _raised(mine)
-
-
-def _start(bench: Bench, case: Any) -> dict[str, Tensor]:
-    from bugzoo.learn.measure import _state
-
-    kind: Any = bench.right.cls
-    seed, _ = bench.truth(case)
-    loop = kind(torch.Generator().manual_seed(seed), **case.options)
-    return {k: v for k, v in _state(loop.models).items() if v is not None}
-
-
-def _grads(bench: Bench, kind: Any) -> Reading:
-    """The gradient that each parameter is left with after steps 1 and 3."""
-    case = bench.cases[0]
-    mine, true = bench.measured(kind, case), bench.truth(case)[1]
-    lines, values = ["|p.grad| when the step is over    this one    the right"], dict[str, float]()
-    for step in (1, 3):
-        if step > min(len(mine["grads"]), len(true["grads"])):
-            break
-        for name, theirs in true["grads"][step - 1].items():
-            ours = mine["grads"][step - 1].get(name)
-            a, b = ("none" if t is None else f"{t.norm().item():.4g}" for t in (ours, theirs))
-            lines.append(f"  step {step}  {name[:20]:<20} {a:>12} {b:>12}")
-            values[f"gradient of {name} after step {step}"] = (
-                -1.0 if ours is None else ours.norm().item()
-            )
-    return Reading(tuple(lines), values) if len(lines) > 1 else _raised(mine)
-
-
-def _memory(bench: Bench, kind: Any) -> Reading:
-    """Bytes that stay alive after each step."""
-    case = bench.cases[0]
-    loop = kind(torch.Generator().manual_seed(bench.seed), **case.options)
-    seen = memory.examine_loop(loop, max(case.steps, 24))
-    return Reading((seen.words,), {"bytes left by each step": seen.error if seen.awake else 0.0})
-
-
 OPS = [
     Instrument("loss", 0, f"{STEPS} steps of training, beside the right one", _loss),
     Instrument("norm", 2, "length and direction of the gradient", _norm),
@@ -515,12 +333,4 @@ OPS = [
     Instrument("second", 10, "the gradient of the gradient", _second),
     Instrument("map", 15, "|error| element by element", _map),
     Instrument("terms", 25, "the error as a combination of 1, g, x, y, g*y", _terms),
-]
-LOOPS = [
-    Instrument("loss", 0, "the loss, step by step", _loop_loss),
-    Instrument("drift", 2, "distance from the textbook's parameters", _drift),
-    Instrument("memory", 5, "bytes that stay alive after each step", _memory),
-    Instrument("settings", 10, "first wrong step in each setting", _settings),
-    Instrument("grads", 10, "gradients that are left when a step is over", _grads),
-    Instrument("moved", 15, "each parameter's first two steps", _moved),
 ]

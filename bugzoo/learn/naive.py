@@ -15,6 +15,7 @@ from bugzoo.learn import instruments, judge
 from bugzoo.learn.find import _kind
 from bugzoo.learn.fix import before, bench
 from bugzoo.learn.jobs import Bench
+from bugzoo.learn.loop_instruments import leaves_at
 from bugzoo.learn.measure import again, leaves, outputs
 from bugzoo.learn.pool import Exhibit
 
@@ -144,12 +145,12 @@ def _loops(held: Bench, kind: Any) -> list[tuple[str, bool]]:
     losses = mine["losses"]
     third = max(1, len(losses) // 3)
     falls = sum(losses[-third:]) < sum(losses[:third]) and all(map(math.isfinite, losses))
-    first = instruments._leaves_at(mine, true, case.rtol) != 1
+    first = leaves_at(mine, true, case.rtol) != 1
     after = mine["grads"][0].values()
     present = all(g is not None and bool(g.abs().max() > 0) for g in after)
     return [
         ("loss", falls),
         ("first_step", first),
         ("gradients", present),
-        ("one_setting", instruments._leaves_at(mine, true, case.rtol) == 0),
+        ("one_setting", leaves_at(mine, true, case.rtol) == 0),
     ]
