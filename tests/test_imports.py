@@ -58,6 +58,12 @@ ALLOWED = {
         "detectors._difference", "detectors._jacobian", "detectors._ledger", "detectors._training",
         "detectors.peers._driving", "detectors.peers._pytest_torch",
     },
+    # the school stands on everything; detectors are handed to it
+    "bugzoo/learn": {
+        "bugzoo", "bugzoo.learn", "bugzoo.model", "bugzoo.errors", "bugzoo.source", "bugzoo.catalog",
+        "bugzoo.cases", "bugzoo.loop", "bugzoo.seats", "bugzoo.digits", "bugzoo.mismatch",
+        "bugzoo.subject", "bugzoo.oracle", "bugzoo.mutation", "bugzoo.checkup", "bugzoo.finding",
+    },
     "reports": {"reports", "bugzoo.trials.frame", "bugzoo.errors", "bugzoo.model"},
 }  # fmt: skip
 FILES = {
@@ -106,6 +112,9 @@ def test_imports_point_one_way(file):
         ("import bugzoo.cli", "rich"),
         ("import bugzoo.trials.frame", "torch"),
         ("import bugzoo.pytest_plugin", "torch"),
+        ("from bugzoo import learn", "torch"),
+        ("import bugzoo.learn.session, bugzoo.learn.screen, bugzoo.learn.path", "torch"),
+        ("import bugzoo.learn.session, bugzoo.learn.screen, bugzoo.learn.path", "pandas"),
     ],
 )
 def test_what_is_light_stays_light(statement, absent):

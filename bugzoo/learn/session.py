@@ -1,0 +1,231 @@
+"""One learner's workspace: the exercise that is open, what was done to it, what comes next.
+
+exercises/LN-96f6c6/backward.py      the file to edit; .log.jsonl beside the folders holds progress
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bugzoo.errors import UserError
+from bugzoo.learn import path as paths
+from bugzoo.learn.exercise import Exercise, parse
+from bugzoo.learn.log import Log, Progress, Record, today
+
+if TYPE_CHECKING:
+    from bugzoo.learn.pool import Exhibit
+
+ENV = "BUGZOO_EXERCISES"
+
+
+@dataclass(frozen=True)
+class Next:
+    """What comes next: an exercise, and why. `step`: its place in the path, if it has one."""
+
+    exercise: Exercise
+    why: str
+    step: paths.Step | None = None
+
+
+class Session:
+    """A workspace folder. Nothing needs torch until an exhibit is asked for."""
+
+    def __init__(self, folder: str | Path = "", learner: str = ""):
+        self.folder = Path(folder or os.environ.get(ENV, "") or "exercises")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"{self.folder} is a file: name a folder with --dir.")
+        self.log = Log(self.folder, learner)
+
+    @property
+    def progress(self) -> Progress:
+        return self.log.progress()
+
+    def file(self, exercise: Exercise) -> Path:
+        return self.folder / exercise.code / exercise.file
+
+    def exhibit(self, exercise: Exercise) -> Exhibit:
+        from bugzoo.learn import pool
+
+        try:
+            return pool.resolve(exercise.code)
+        except UserError as error:
+            record = self.progress.records.get(exercise.key)
+            made = f" It was made with bugzoo {record.bugzoo}." if record and record.bugzoo else ""
+            raise UserError(f"{error}{made}") from None
+
+    def current(self, code: str = "", mode: str = "") -> tuple[Exercise, Record]:
+        """The exercise that is meant: the one named, else the open one. UserError where there is none."""
+        progress = self.progress
+        if code:
+            asked = parse(code, mode)
+            found = [r for r in progress.records.values() if r.code == asked.code]
+            if mode:
+                found = [r for r in found if r.mode == mode]
+            if not found:
+                raise UserError(
+                    f"{asked.code} has not been started here. 'bugzoo learn start {asked.code}' starts "
+                    f"it; workspace: {self.folder}"
+                )
+            record = max(found, key=lambda r: r.state == "open")
+        else:
+            found_one = progress.open_one() or progress.records.get(progress.current)
+            if found_one is None:
+                raise UserError(
+                    f"no exercise is open in {self.folder}. 'bugzoo learn next' starts one; if you have "
+                    f"moved the folder, name it with --dir."
+                )
+            record = found_one
+        return Exercise(record.mode, record.code, record.seed), record
+
+    def start(
+        self,
+        exercise: Exercise,
+        *,
+        step: int | None = None,
+        level: int | None = None,
+        review: bool = False,
+    ) -> Path:
+        """Write the exercise's file, never over one that is there, and note the start."""
+        from bugzoo.learn import naive, pool
+
+        target = self.file(exercise)
+        text = self.text(exercise)
+        self._write(target, text)
+        if level is None and exercise.mode in ("find", "fix"):
+            level = naive.level(self.exhibit(exercise), exercise.seed)
+        facts: dict[str, Any] = {"op": pool.of(exercise), "seed": exercise.seed, "level": level}
+        if step is not None:
+            facts["step"] = step
+        self.note("review" if review else "start", exercise, **facts)
+        return target
+
+    def text(self, exercise: Exercise) -> str:
+        """The exercise's file as it is handed out."""
+        from bugzoo.learn import detect, fix, plant, pool
+
+        if exercise.mode == "detect":
+            return detect.template(pool.of(exercise), exercise.code)
+        if exercise.mode == "plant":
+            return plant.template(pool.of(exercise), exercise.code)
+        exhibit = self.exhibit(exercise)
+        return exhibit.shown if exercise.mode == "find" else fix.source(exhibit, exercise.seed)
+
+    def _write(self, target: Path, text: str) -> None:
+        if target.exists():
+            return
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UserError(
+                f"{target} cannot be written: {error.strerror}. Make the folder writable, or choose "
+                f"another with --dir or {ENV}."
+            ) from None
+
+    def reset(self, exercise: Exercise) -> tuple[Path, Path | None]:
+        """The exercise's file as it was handed out; the learner's is kept under a number."""
+        target = self.file(exercise)
+        kept: Path | None = None
+        if target.exists():
+            numbered = (target.with_name(f"{target.name}.{n}") for n in count(1))
+            kept = next(p for p in numbered if not p.exists())
+            try:
+                shutil.move(target, kept)
+            except OSError as error:
+                raise UserError(f"{target} cannot be moved: {error.strerror}.") from None
+        self._write(target, self.text(exercise))
+        self.note("reset", exercise)
+        return target, kept
+
+    def note(self, event: str, exercise: Exercise, **facts: Any) -> None:
+        self.log.add(event, mode=exercise.mode, code=exercise.code, **facts)
+
+    def close(self, exercise: Exercise, event: str, **facts: Any) -> None:
+        """Solved or given up: only now the family and the line are written down."""
+        from bugzoo.learn import naive, pool
+
+        record = self.progress.records.get(exercise.key)
+        if record is not None and record.state == "solved":
+            return
+        told: dict[str, Any] = {"op": pool.of(exercise)}
+        if exercise.mode in ("find", "fix"):
+            exhibit = self.exhibit(exercise)
+            told |= {
+                "family": exhibit.family,
+                "kind_true": exhibit.family,
+                "line_true": exhibit.lines[0] if exhibit.lines else None,
+                "level": naive.level(exhibit, exercise.seed),
+            }
+        self.note(event, exercise, **(told | facts))
+
+    def next(self) -> Next | None:
+        """What is open, else what is due, else the next step of the path; None at the end of all."""
+        progress = self.progress
+        if record := progress.open_one():
+            step = paths.STEPS[record.step - 1] if record.step else None
+            exercise = Exercise(record.mode, record.code, record.seed)
+            return Next(exercise, "it is open", step)
+        if due := progress.due(today()):
+            return self.review(due[0])
+        return self.on_path(progress)
+
+    def on_path(self, progress: Progress) -> Next | None:
+        """The first step of the path that is neither solved nor skipped over."""
+        skipped = {r.step for r in progress.records.values() if r.state == "skipped"}
+        left = [s for s in paths.STEPS if s.number not in progress.done_steps]
+        ahead = [s for s in left if s.number not in skipped] or left
+        if not ahead:
+            return None
+        return Next(
+            self.of_step(ahead[0]), f"step {ahead[0].number} of {len(paths.STEPS)}", ahead[0]
+        )
+
+    def of_step(self, step: paths.Step) -> Exercise:
+        """The exercise of a step, the same for everybody."""
+        from bugzoo.learn import pool
+
+        if step.mode in ("detect", "plant"):
+            return pool.drawn(step.mode, step.number, step.op)
+        return Exercise(step.mode, pool.named(step.about).code, step.number)
+
+    def review(self, family: str) -> Next:
+        """A mistake of a family that is due: always one that has not been seen."""
+        from bugzoo.learn import pool
+
+        progress = self.progress
+        seen = {r.code for r in progress.records.values()}
+        box = progress.families.get(family)
+        salt = f"{family}:{box.due if box else ''}:{len(seen)}"
+        kind = "loop" if _of_loops(family) else "operation"
+        drawn = pool.draw(salt, family=family, kind=kind, fits=lambda e: e.code not in seen)
+        return Next(Exercise("find", drawn.code, _seed(salt)), f"{family} is due for review")
+
+    def places(self) -> list[Exercise]:
+        """The six questions of `learn place`; another round draws others."""
+        from bugzoo.learn import pool
+
+        salt = f"{self.log.learner}:{self.progress.places}"
+        made = []
+        for number, (mode, op, family) in enumerate(paths.PLACES, 1):
+            found = pool.draw(f"place:{number}:{salt}", op=op, family=family, kind=pool.kind_of(op))
+            made.append(Exercise(mode, found.code, number))
+        return made
+
+
+def _seed(text: str) -> int:
+    return int(hashlib.sha256(text.encode()).hexdigest()[:6], 16)
+
+
+def _of_loops(family: str) -> bool:
+    return family in (
+        "accumulation-zeroing",
+        "hooks-clip-optimizer",
+        "distributed",
+        "memory-retention",
+    )

@@ -1,0 +1,469 @@
+"""The school's exercises: what is shown, what is said, and that the right answer is accepted."""
+
+import random
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from bugzoo.errors import UserError
+from bugzoo.learn import (
+    detect,
+    find,
+    fix,
+    hints,
+    instruments,
+    naive,
+    plant,
+    pool,
+    program,
+    shape,
+    text,
+)
+from bugzoo.learn import path as paths
+from bugzoo.learn.exercise import Exercise, parse
+from bugzoo.learn.jobs import Bench
+from bugzoo.learn.judge import examine
+
+GOOD_CHECK = """
+import torch
+
+
+def check(op, inputs):
+    wrt = [x for x in inputs if x.is_floating_point() and x.requires_grad]
+    y = op(*inputs)
+    g, h = torch.randn_like(y), torch.randn_like(y)
+    kept = [t.detach().clone() for t in (*inputs, g)]
+    first = torch.autograd.grad(y, wrt, g, retain_graph=True, allow_unused=True)
+    if any(d is None for d in first):
+        return False
+    copy = [d.clone() for d in first]
+    if not all(torch.equal(a.detach(), b) for a, b in zip((*inputs, g), kept)):
+        return False
+    zero = torch.autograd.grad(y, wrt, torch.zeros_like(y), retain_graph=True)
+    op(*[x.detach() * 2 for x in inputs])
+    torch.autograd.grad(y, wrt, h, retain_graph=True)
+    again = torch.autograd.grad(y, wrt, g, retain_graph=True)
+    if not all(torch.equal(a, b) and torch.equal(b, c) for a, b, c in zip(first, copy, again)):
+        return False
+    wide = torch.randn(*y.shape[:-1], y.shape[-1] + 3, dtype=y.dtype)[..., 1:-2]
+    for cotangent in (g, wide, g.mT.contiguous().mT, torch.ones_like(y)):
+        moved = [torch.randn_like(x) for x in wrt]
+        sides = []
+        for s in (1e-5, -1e-5):
+            step = iter(moved)
+            sides.append(op(*[x.detach() + s * next(step) if x.requires_grad else x for x in inputs]))
+        slope = ((sides[0] - sides[1]) / 2e-5 * cotangent).sum()
+        dx = torch.autograd.grad(y, wrt, cotangent.clone(), retain_graph=True)
+        mine = sum((d * u).sum() for d, u in zip(dx, moved))
+        if not abs(slope - mine) < 3e-9 * (1 + abs(slope)):
+            return False
+    return True
+"""
+
+
+@pytest.fixture(scope="module")
+def batch_mean():
+    return pool.named("layer_norm/batch_mean")
+
+
+def test_comments_are_taken_out_and_strings_stay():
+    """A comment in a string is no comment."""
+    assert text.bare('x = "# no"  # yes\n    # alone\ny = 1\n') == 'x = "# no"\ny = 1\n'
+
+
+def test_the_formula_says_nothing_of_the_gradient(batch_mean):
+    """The forward's equation is shown, that of dx is not."""
+    said = text.formula(fix._doc(batch_mean.right.cls))
+
+    assert "y  = (x - mean(x)) / std(x)" in said
+    assert "dx =" not in said
+
+
+def test_wrong_lines_of_a_change_and_of_a_gap():
+    """A changed line is the answer; beside a gap both neighbours are."""
+    right = "a\nb\nc\nd\n"
+
+    assert text.wrong_lines(right, "a\nB\nc\nd\n") == (2,)
+    assert text.wrong_lines(right, "a\nc\nd\n") == (1, 2)
+    assert text.wrong_lines(right, "a\nb\nx\nc\nd\n") == (3,)
+
+
+def test_a_code_is_the_same_in_another_process(batch_mean):
+    """Codes depend on nothing but the program: not on hashes of this process."""
+    code = (
+        "from bugzoo.learn import pool; print(pool.named('layer_norm/batch_mean').code, "
+        "pool.draw(7, op='softmax').code)"
+    )
+    run = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONHASHSEED": h, "PATH": ""}
+            | {"PYTHONPATH": ":".join(sys.path)},
+        ).stdout
+        for h in ("1", "2")
+    ]  # fmt: skip
+
+    assert run[0] == run[1] == f"{batch_mean.code} {pool.draw(7, op='softmax').code}\n"
+
+
+@pytest.mark.parametrize("op", ["softmax", "layer_norm", "plain_step"])
+def test_nothing_that_is_shown_names_the_mistake(op):
+    """Neither the text, nor the code, nor the class, nor a traceback says which twin it is."""
+    for e in list(pool.exhibits(op))[:12]:
+        words = {e.broken.cls.__name__, e.broken.id.partition("/")[2], e.broken.operator} - {
+            "",
+            e.name,
+        }
+        for word in words:
+            assert word not in fix.source(e, 0)
+        assert re.fullmatch(r"[A-Z]{2,4}-[0-9a-f]{6}", e.code)
+        assert pool.resolve(e.code).shown == e.shown
+
+
+def test_letters_are_unique_and_need_no_import():
+    """Every operation and loop has letters of its own."""
+    assert len(set(pool.letters().values())) == len(pool.letters()) == len(pool.ops())
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("LN-00000", "is no code"),
+        ("LN-000000", "is not in this version"),
+        ("QQ-123456", "no operation has the letters QQ"),
+        ("../etc", "is no code"),
+    ],
+)
+def test_a_wrong_code_is_told_what_to_do(code, said):
+    """A code that leads nowhere gets a sentence with a remedy."""
+    with pytest.raises(UserError, match=said) as told:
+        pool.resolve(parse(code).code)
+
+    assert "bugzoo learn" in str(told.value)
+
+
+def test_the_right_program_solves_and_the_exhibit_does_not(batch_mean):
+    """The report of the exhibit holds what the contract asks for; that of the right program nothing."""
+    wrong = fix.check(batch_mean, 0, "backward.py", text=fix.source(batch_mean, 0))
+    right = fix.check(batch_mean, 0, "backward.py", text=batch_mean.correct)
+
+    assert right.solved and right.ops == (7, 7) and right.fresh == 3
+    assert not wrong.solved and not wrong.regressions
+    assert wrong.before == ("one_row", "summed_loss", "expanded")
+    said = "\n".join(wrong.worst().words)
+    assert "24 of 24 elements of dx are wrong" in said
+    assert "first" in said and "worst" in said and "ratio" in said
+    assert "on every row the error is a constant" in said
+    assert "sum of dx over a row is 0 (broken" in said
+    assert any(o.note == "every answer is 0 here" for o in wrong.outcomes)
+
+
+def test_a_repair_that_breaks_another_case_is_told(batch_mean):
+    """The cases that were right before and are wrong now are named."""
+    worse = batch_mean.shown.replace("mean_gy) / std", "mean_gy)")
+
+    assert set(fix.check(batch_mean, 0, "b.py", text=worse).regressions) == {"one_row"}
+
+
+def test_the_shape_of_the_error_names_a_coefficient():
+    """A sum for a mean: the coefficient of y is 6 times too large, 6 being the length of the row."""
+    e = pool.named("layer_norm/batch_mean")
+    wrong = e.correct.replace("(g * y).mean", "(g * y).sum")
+    said = "\n".join(fix.check(e, 0, "b.py", text=wrong).worst().words)
+
+    assert "a multiple of y, nothing else" in said
+    assert "your coefficient of y is 6, the length of axis -1 times the expected one" in said
+    assert "sum of dx over a row is 0 (kept)" in said
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda t: -t, "the sign is wrong"),
+        (lambda t: t / 4, "one over the length of axis -2"),
+        (lambda t: t * 5, "the length of axis -1"),
+        (lambda t: torch.zeros_like(t), "all zeros"),
+        (lambda t: torch.cat([t[:1], 2 * t[1:2], t[2:]]), "only row 1"),
+        (lambda t: t + 3, "the error is 3 on every row"),
+    ],
+)
+def test_shapes_of_errors(edit, said):
+    """Each familiar shape has its words."""
+    true = torch.randn(4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    assert said in " ".join(shape.words(edit(true), true, {"1": torch.ones_like(true)}))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("return (g", "return None if True else (g"), "None"),
+        (("return (g", "return 1 / 0 or (g"), "ZeroDivisionError"),
+        (
+            ("return (g - mean_g - y * mean_gy) / std", "return ((g - mean_g) / std).sum()"),
+            "it raises",
+        ),
+        (("y, std = ctx.saved_tensors", "y, std = ctx.saved_tensors\n        g.mul_(1.5)"), ""),
+    ],
+)
+def test_structure_comes_before_values(batch_mean, change, said):
+    """None, an exception, a wrong shape: said in words, with the learner's line where it raised."""
+    found = fix.check(batch_mean, 0, "b.py", text=batch_mean.shown.replace(*change))
+    words = "\n".join(found.worst().words)
+
+    assert not found.solved and said in words
+    if "raises" in words:
+        assert found.crashed == all(o.raised for o in found.outcomes)
+    if "Division" in said:
+        assert "(line 17)" in words
+
+
+def test_an_edit_outside_the_method_is_told(batch_mean):
+    """What is beside the method of the exercise must stay as it is."""
+    cheat = batch_mean.correct.replace(
+        "ctx.save_for_backward(y, std)", "ctx.save_for_backward(y, std * 1)"
+    )
+    found = fix.check(batch_mean, 0, "b.py", text=cheat)
+
+    assert not found.failed and not found.solved
+    assert "differs from the exhibit in 'forward'; the mistake is in 'backward'" in found.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("with torch.enable_grad():\n            x = y.detach().requires_grad_()\n"
+         "            return torch.autograd.grad(x, x, g)[0]", "asks autograd for the answer"),
+        ("return torch.func.vjp(lambda t: t, y)[1](g)[0]", "asks autograd"),
+        ("return torch.ops.aten.native_layer_norm_backward(g, y, [6], y, std, None, None, [1, 0, 0])[0]",
+         "asks autograd"),
+    ],
+)  # fmt: skip
+def test_asking_autograd_for_the_answer_is_told(batch_mean, body, said):
+    """The formula is asked for, unless the teacher allows otherwise."""
+    shown = batch_mean.shown.replace("import Function", "import Function\nimport torch")
+    cut = shown[: shown.index("        mean_g =")] + f"        {body}\n"
+
+    assert said in program.asks_autograd(cut, batch_mean.shown)
+    assert not program.asks_autograd(batch_mean.correct, batch_mean.shown)
+
+
+def test_differences_of_the_forward_break_the_budget(batch_mean):
+    """A backward by finite differences takes many times the operations of the formula."""
+    costly = batch_mean.correct.replace(
+        "        return (g - mean_g",
+        "        for _ in range(60):\n            g = g * 1.0\n        return (g - mean_g",
+    )
+
+    assert "tensor operations" in fix.check(batch_mean, 0, "b.py", text=costly).remarks[0]
+
+
+def test_a_program_that_never_ends_is_ended(batch_mean):
+    """The time is up after the limit, in a sentence."""
+    endless = batch_mean.shown.replace("mean_g = g.mean()", "while True: pass")
+    found = fix.check(batch_mean, 0, "b.py", text=endless, limit=0.3)
+
+    assert found.timed_out and found.crashed and "never ends" in found.worst().words[0]
+
+
+@pytest.mark.parametrize("bad", ["def (", "x = 1\n", "raise ValueError('no')\n", "a\0b"])
+def test_a_file_that_cannot_be_used_is_told(batch_mean, bad):
+    """A file that does not parse, lost its class or raises: a sentence, and nothing is scored."""
+    with pytest.raises(UserError):
+        fix.check(batch_mean, 0, "b.py", text=bad)
+
+
+@pytest.mark.parametrize(
+    "step", [s for s in paths.STEPS if s.mode in ("find", "fix")], ids=lambda s: s.about
+)
+def test_every_step_of_the_path_can_be_solved(step):
+    """The line is accepted, the right program passes, the exhibit does not."""
+    e = pool.named(step.about)
+    if step.mode == "find":
+        given = find.answer(e, step.number, e.lines[0], e.family, [])
+        assert given.right and e.family in find.kinds(e)
+    else:
+        assert fix.check(e, step.number, "b.py", text=e.correct).solved
+        assert not fix.check(e, step.number, "b.py", text=fix.source(e, step.number)).solved
+    assert 1 <= naive.level(e, step.number) <= 5
+
+
+def test_the_loss_shows_nothing_of_the_first_exercise(batch_mean):
+    """The measured fact on which the first lesson stands: the two curves are the same to 1 %."""
+    held = Bench.of(batch_mean, 1)
+    ours = instruments._loss(held, find._kind(batch_mean))
+    right = instruments._loss(held, batch_mean.right.cls)
+
+    assert ours.lines[1] == right.lines[1]
+    assert not ours.differs(right)
+
+
+def test_a_wrong_answer_is_refuted_by_what_was_measured(batch_mean):
+    """Every known way to break the named line contradicts the reading; without one nothing could."""
+    with_reading = find.answer(batch_mean, 0, 17, "scaling", ["loss", "sums"])
+    without = find.answer(batch_mean, 0, 17, "", [])
+
+    assert not with_reading.right
+    assert "your readings rule out all" in with_reading.words[0]
+    assert "sums: sum of" in with_reading.words[1] and "you measured" in with_reading.words[1]
+    assert "Look before you answer" in without.words[0]
+
+
+def test_neighbouring_kinds_are_no_quarrel(batch_mean):
+    """A mean over the wrong axes is a wrong formula and a wrong reduction; it is no layout."""
+    assert find.answer(batch_mean, 0, 15, "missing-reduction", []).right
+    wrong = find.answer(batch_mean, 0, 15, "layout-stride", [])
+    assert wrong.line_right and not wrong.right
+
+
+def test_instruments_tell_the_exhibit_from_the_right_program():
+    """An in-place write is seen by `uses` alone, a wrong value by `norm`."""
+    writes = pool.named("relu/writes_into_cotangent")
+    held = Bench.of(writes, 0)
+    listed = instruments.listed(held)
+    kind, right = find._kind(writes), writes.right.cls
+
+    assert listed["uses"].read(held, kind).differs(listed["uses"].read(held, right))
+    assert not listed["norm"].read(held, kind).differs(listed["norm"].read(held, right))
+
+
+def test_loops_have_instruments_of_their_own():
+    """A missing zero_grad: the second step is the first that is wrong; a kept graph leaves bytes."""
+    never = pool.named("plain_step/never_zeroed")
+    kept = pool.named("logged_step/total_keeps_graphs")
+
+    assert "step 2" in "\n".join(find.look(never, 0, "settings").lines)
+    assert find.look(kept, 0, "memory").values["bytes left by each step"] > 64
+
+
+def test_points_fall_with_what_was_bought():
+    """Prices once each, 15 for a wrong answer, the hints' prices; never below 10."""
+    assert find.points(["sums", "sums"], 1, 1, {"sums": 10}) == 100 - 10 - 15 - 10
+    assert find.points([], 9, 4, {}) == 10
+
+
+def test_hints_climb_from_where_to_what(batch_mean):
+    """An instrument, a question, the line, the lines shuffled with the right one among them."""
+    one, two, three, four = (hints.rung(batch_mean, 0, "find", n) for n in (1, 2, 3, 4))
+
+    assert "Measure `" in one[0]
+    assert two[0].endswith("?")
+    assert "15  mean_g = g.mean()" in three[1]
+    assert any("mean_g = g.mean(-1, keepdim=True)" in line for line in four)
+
+
+def test_a_weak_check_and_a_good_one():
+    """The template catches little; a random cotangent, used twice, catches everything, without alarm."""
+    weak = detect.score(
+        "layer_norm", 41, "check.py", text=detect.template("layer_norm", "LN-all-41")
+    )
+    good = detect.score("layer_norm", 41, "check.py", text=GOOD_CHECK)
+
+    assert (
+        weak.caught < 5 and not weak.false_alarms and "Your g was all ones" in " ".join(weak.story)
+    )
+    assert good.solved, (good.caught, good.false_alarms, good.story)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return None", "returned None"),
+        ("raise RuntimeError('mine')", "RuntimeError: mine"),
+        ("while True: pass", "did not return"),
+    ],
+)
+def test_a_check_that_cannot_be_scored_is_told(body, said):
+    """On a right program a check must return, and say True or False."""
+    found = detect.score(
+        "softmax", 1, "c.py", text=f"def check(op, inputs):\n    {body}\n", limit=1.0
+    )
+
+    assert said in found.error and not found.solved
+
+
+def test_a_check_that_suspects_everything_scores_nothing():
+    """Catching all by calling everything wrong is worth 0."""
+    found = detect.score("softmax", 1, "c.py", text="def check(op, inputs):\n    return False\n")
+
+    assert found.caught == found.twins and found.points == 0.0
+
+
+def test_what_a_check_gets_has_no_name_and_no_source():
+    """Nothing that a check can ask of `op` tells which program it is."""
+    spy = (
+        "import inspect\nseen = set()\ndef check(op, inputs):\n"
+        "    try:\n        inspect.getsource(op._run(*inputs).grad_fn.__class__)\n"
+        "        return False\n    except (OSError, TypeError):\n        pass\n"
+        "    return 'Subject' in type(op(*inputs).grad_fn).__name__ and not hasattr(op, '__dict__')\n"
+    )
+    found = detect.score("softmax", 1, "c.py", text=spy)
+
+    assert found.caught == 0 and found.false_alarms == 0
+
+
+def test_a_planted_bug_is_scored_and_adopted(tmp_path):
+    """Harmless: nothing. Loud: nothing. Hidden behind a shape: missed by most, and a specimen file."""
+    from bugzoo import catalog
+    from bugzoo.cli.learn import _common
+    from bugzoo.oracle.claims import claims
+
+    file = tmp_path / "backward.py"
+    right = plant.template("softmax", "SO-own-1")
+    detectors = _common.detectors(plant.CHECKS)
+    cases = {
+        "harmless": right.replace("return gy -", "return 1 * gy -"),
+        "loud": right.replace("return gy -", "return 1 / 0 * gy -"),
+        "hidden": right.replace("        return gy", "        g.mul_(1.5)\n        return gy", 1),
+    }
+    found = {}
+    for name, body in cases.items():
+        file.write_text(body)
+        found[name] = plant.check("softmax", 1, file, detectors)
+
+    assert "nothing is planted" in found["harmless"].remark
+    assert "nobody overlooks" in found["loud"].remark
+    assert found["hidden"].solved, (found["hidden"].caught, found["hidden"].missed)
+    adopted = tmp_path / "planted_softmax.py"
+    adopted.write_text(plant.adopted("softmax", file, "Doubled"))
+    zoo = catalog.load([adopted])
+    made = zoo.specimens["planted_softmax/doubled"]
+    assert not zoo.problems and all(c.holds for c in claims(made))
+
+
+def test_levels_are_measured(batch_mean):
+    """Four naive checks miss the first exercise; a lost sign is missed by none that looks at values."""
+    easy = pool.named("sigmoid/input_saved")
+
+    assert naive.misses(batch_mean) == ("loss", "one_index", "summed", "one_row")
+    assert naive.level(batch_mean) == 5 > naive.level(easy)
+
+
+def test_a_draw_keeps_to_its_wishes():
+    """Operation, family, and the same exercise for the same seed."""
+    one = pool.draw(5, op="softmax", family="scaling")
+
+    assert (one.op, one.family) == ("softmax", "scaling")
+    assert one.code == pool.draw(5, op="softmax", family="scaling").code
+    assert Exercise("find", one.code) == parse(one.code)
+    with pytest.raises(UserError, match="no exercise is like that"):
+        pool.draw(5, op="softmax", family="distributed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_messages_can_be_made_for_any_mutant(seed):
+    """Any exhibit can be looked at, hinted at, repaired by the right program."""
+    op = random.Random(seed).choice(
+        ["softmax", "attention", "rms_norm", "embedding", "gelu", "accumulation"]
+    )
+    e = pool.draw(seed, op=op, kind=pool.kind_of(op))
+    held = fix.bench(e, seed)
+    for name in instruments.listed(held):
+        assert find.look(e, seed, name).lines
+    for n in (1, 2, 3, 4):
+        assert hints.rung(e, seed, "find", n)
+    assert fix.check(e, seed, "b.py", text=e.correct).solved
+    assert all(o.ok for o in examine(held, fix.measured(held, e.right.cls)))
