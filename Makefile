@@ -9,10 +9,10 @@ run: $(STAMP)
 	$(BIN)/bugzoo run $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -n auto -m slow $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -16,6 +16,8 @@ PAGES = [
     "docs/recipes.md",
     "docs/check.md",
     "docs/peers.md",
+    "docs/learn.md",
+    "docs/class.md",
 ]
 README = (ROOT / "README.md").read_text()
 
