@@ -184,7 +184,7 @@ def lies(mutant: Frozen, catalog: Catalog) -> Iterator[str]:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            finding = judge(judged, cases[name])
+            finding = judge(judged, cases[name], channels=channels)  # others may take for ever
         asked = {w.channel for w in finding.witnesses} & set(channels)
         if not asked or not asked <= set(finding.awake):
             said = ", ".join(channels)

@@ -5,7 +5,7 @@ very code that they see.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 
 from bugzoo import source
 from bugzoo.loop import Loop
-from bugzoo.model import MARK, Case, Context, Specimen, Truth
+from bugzoo.model import CHANNELS, MARK, Case, Context, Specimen, Truth
 from bugzoo.oracle import contract, memory, reentrancy, second_order, side_effect, trajectory, value
 from bugzoo.oracle.probe import Probe
 from bugzoo.oracle.witness import Witness
@@ -54,12 +54,20 @@ class Finding:
         return next((w for w in self.witnesses if w.channel == channel), None)
 
 
-def judge(specimen: Specimen, case: Case | Context, seeds: int = SEEDS) -> Finding:
-    """Examine every channel that applies; of several seeds the most awake witness is kept."""
+def judge(
+    specimen: Specimen,
+    case: Case | Context,
+    seeds: int = SEEDS,
+    channels: Collection[str] = tuple(CHANNELS),
+) -> Finding:
+    """Examine those of the channels that apply; of several seeds the most awake witness is kept.
+
+    Plain use is always tried: where it raises, no other channel can be asked.
+    """
     examine = _training if isinstance(case, Context) else _operation
     best: dict[str, Witness] = {}
     for seed in range(seeds):
-        for witness in examine(specimen, case, _seed(specimen.file, case.name, seed)):
+        for witness in examine(specimen, case, _seed(specimen.file, case.name, seed), channels):
             known = best.get(witness.channel)
             if known is None or (witness.awake, witness.error) > (known.awake, known.error):
                 best[witness.channel] = witness
@@ -67,10 +75,14 @@ def judge(specimen: Specimen, case: Case | Context, seeds: int = SEEDS) -> Findi
     return Finding(specimen.id, case.name, tuple(ordered), seeds)
 
 
-def _operation(specimen: Specimen, case: Any, seed: int) -> list[Witness]:
+def _operation(
+    specimen: Specimen, case: Any, seed: int, channels: Collection[str]
+) -> list[Witness]:
     op = source.neutral(specimen.cls).apply  # type: ignore[attr-defined]
     found = []
     for channel, examine in OPERATION.items():
+        if channel not in channels and channel != "contract":
+            continue
         if channel == "memory" and seed % SEEDS:
             continue  # counting bytes does not depend on the values drawn
         gen = torch.Generator().manual_seed(seed)
@@ -84,7 +96,7 @@ def _operation(specimen: Specimen, case: Any, seed: int) -> list[Witness]:
     return found
 
 
-def _training(specimen: Specimen, case: Any, seed: int) -> list[Witness]:
+def _training(specimen: Specimen, case: Any, seed: int, channels: Collection[str]) -> list[Witness]:
     cls: Any = source.neutral(specimen.cls)
     truth = specimen.truth
     reference, seat = truth.reference, truth.seat
@@ -110,7 +122,7 @@ def _training(specimen: Specimen, case: Any, seed: int) -> list[Witness]:
 
     try:
         path = trajectory.examine(ours(), book(), textbook, case)
-        if seed % SEEDS:
+        if seed % SEEDS or "memory" not in channels:
             return [path]
         return [path, memory.examine_loop(ours(), case.steps)]
     except Exception as error:
