@@ -333,3 +333,11 @@ def test_no_healthy_specimen_of_the_zoo_alarms(zoo):
                 alarms += [(s.id, case.name, str(f)) for f in found.findings]
 
     assert alarms == []
+
+
+def test_gradients_that_the_caller_has_switched_off_are_on_inside():
+    """No cut graph is seen where there is none."""
+    with torch.no_grad():
+        found = bugzoo.check(torch.tanh, normal((3, 4)))
+
+    assert found.ok, str(found)

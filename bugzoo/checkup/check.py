@@ -20,6 +20,7 @@ from bugzoo.model import DECLARATIONS
 PATIENCE = 20.0  # seconds of work without a budget; what is left then is noted
 
 
+@torch.enable_grad()  # also where the caller has switched gradients off
 def check(
     fn: Callable[..., Any],
     make_inputs: Any,
