@@ -80,7 +80,7 @@ def main(names: list[str]) -> None:
     heads = "".join(f"{-n:5}" for n in range(1, 10))
     print(f"{'detector':22}{'D50':>7}{heads}{'0':>6}")
     for name, detector in sorted(zoo.detectors.items()):
-        if (names and name not in names) or "operation" not in detector.needs:
+        if (names and name not in names) or "operation" not in detector.needs or detector.peer:
             continue
         shares = [share(detector, row) for row in rows]
         cells = "".join(f"{s:5.2f}" for s in shares)
