@@ -1,19 +1,22 @@
 """What watching costs: the time of a training step, as a ratio to the bare loop in the same run.
 
-    python benchmarks/watch.py                                 about three minutes on one thread
+    python benchmarks/watch.py                                 about nine minutes on one thread
     python benchmarks/watch.py --steps 20 --rounds 1           a first look
     python benchmarks/watch.py --device cuda                   the same on a GPU
     python benchmarks/watch.py --cockpit ENV/bin/python --traincheck ENV/bin/python
 
-An MLP of 10 million parameters, Adam and SGD, batches of 64 and 256. Before each block of steps of a row a
-block of the bare loop is run; a row's ratio is the median over rounds of (median step of its block /
-median step of that one). `mean` counts the first steps too, which `watch` looks at closely. CPU time on
-one thread, so that other processes do not count. Tools that live in an environment of their own are
-run there, against a bare loop of that environment; where none is named they are listed as absent.
+An MLP of 10 million parameters: SGD with batches of 64, where a step is short, and Adam with 256. Before
+each block of steps of a row a block of the bare loop is run; a row's ratio is the median over rounds of
+(median step of its block / median step of that one), the first steps left out, which `watch` looks at
+closely; `mean` counts them. CPU time on one thread, so that other processes do not count. glibc is told
+to keep what is freed: else it is chance whether the gradients' pages go back to the kernel, and a bare
+step takes 60 ms or 80. Tools that live in an environment of their own are run there, against a bare loop
+of that environment; where none is named they are listed as absent.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -32,7 +35,8 @@ from torch import nn
 from torch.nn import functional as F
 
 WIDTHS = (1024, 2048, 2048, 1792, 64)
-WARM = 5  # steps of a block that the median leaves out
+WARM = 8  # steps of a block that the median leaves out
+KEEP = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000"}
 
 
 class Run:
@@ -221,27 +225,33 @@ def peers(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--steps", type=int, default=24, help="steps of a block")
-    parser.add_argument("--rounds", type=int, default=5, help="blocks of each row")
+    parser.add_argument("--steps", type=int, default=15, help="steps of a block")
+    parser.add_argument("--rounds", type=int, default=11, help="blocks of each row")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rule", choices=["sgd", "adam"], action="append")
-    parser.add_argument("--rows", type=int, action="append", help="rows of a batch")
+    parser.add_argument(
+        "--setting",
+        action="append",
+        metavar="RULE:ROWS",
+        help="sgd:64 and adam:256 if none is named",
+    )
     parser.add_argument(
         "--cockpit", metavar="PYTHON", help="interpreter that has cockpit-for-pytorch"
     )
     parser.add_argument("--traincheck", metavar="PYTHON", help="interpreter that has traincheck")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for rule in options.rule or ["sgd", "adam"]:
-        for rows in options.rows or [64, 256]:
-            run = Run(rule, rows, options.device)
-            count = sum(p.numel() for p in run.model.parameters())
-            print(f"{rule}, {rows} rows, {count:,} parameters, {options.device}")
-            print(f"{'':22}{'ms':>10}{'ratio':>10}{'mean':>10}")
-            for name, (ms, ratio, means) in measured(run, options.steps, options.rounds).items():
-                print(f"{name:22}{ms:>10.1f}{ratio:>10.3f}{means:>10.3f}", flush=True)
+    for given in options.setting or ["sgd:64", "adam:256"]:
+        rule, _, rows = given.partition(":")
+        run = Run(rule, int(rows), options.device)
+        count = sum(p.numel() for p in run.model.parameters())
+        print(f"{rule}, {rows} rows, {count:,} parameters, {options.device}")
+        print(f"{'':22}{'ms':>10}{'ratio':>10}{'mean':>10}")
+        for name, (ms, ratio, means) in measured(run, options.steps, options.rounds).items():
+            print(f"{name:22}{ms:>10.1f}{ratio:>10.3f}{means:>10.3f}", flush=True)
     peers(options)
 
 
 if __name__ == "__main__":
+    if KEEP.keys() - os.environ.keys():  # read once, when a process starts
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | KEEP)
     main()

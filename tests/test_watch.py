@@ -207,7 +207,7 @@ def test_a_mistake_of_ours_does_not_stop_the_loop(monkeypatch):
     """It becomes a note, and the loop trains on."""
     model, optimizer = small()
     with bugzoo.watch(model, optimizer) as log:
-        monkeypatch.setattr(Watch, "_norms", lambda *a: 1 / 0)
+        monkeypatch.setattr(Watch, "_uses", lambda *a: 1 / 0)
         for _ in range(3):
             step(model, optimizer, torch.ones(3, 4))
 

@@ -25,12 +25,12 @@ def pick(t: Tensor) -> Tensor:
     stride = (
         max(1, n // k - (n > 2 * k)) if k else 1
     )  # odd, so that no column of a matrix is hit twice
-    if t.is_contiguous() or _dense(t):
+    if t.is_contiguous() or dense(t):
         return t.as_strided((k,), (stride,), t.storage_offset())
     return t.reshape(-1)[: k * stride : stride]
 
 
-def _dense(t: Tensor) -> bool:
+def dense(t: Tensor) -> bool:
     return bool(torch.ops.aten.is_non_overlapping_and_dense(t))
 
 
@@ -54,6 +54,12 @@ class Samples:
             handles.append((self._size, self._size + v.numel()))
             self._size += v.numel()
         return handles
+
+    def keep(self, made: Tensor) -> Handle:
+        """A one-dimensional tensor that nobody else will write into: no copy is made."""
+        self._chunks.append(made)
+        self._size += made.numel()
+        return self._size - made.numel(), self._size
 
     def hold(self, known: Sequence[list[float]]) -> list[Handle]:
         """Numbers from before, under new handles. Only right after `clear`."""

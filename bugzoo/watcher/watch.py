@@ -38,6 +38,7 @@ from bugzoo.watcher.judge import Judge, Step
 from bugzoo.watcher.ledger import Fact
 from bugzoo.watcher.lifetime import Lifetime
 from bugzoo.watcher.log import Log
+from bugzoo.watcher.norms import Norms, wide
 from bugzoo.watcher.replicas import Replicas
 from bugzoo.watcher.roster import Account, Roster, owned
 from bugzoo.watcher.seals import Seals
@@ -81,8 +82,8 @@ def _quiet(method: F) -> F:
     """What goes wrong in here must not stop the loop."""
 
     @functools.wraps(method)
-    def guarded(self: Watch, *args: Any, **kwargs: Any) -> Any:
-        return self.guard(functools.partial(method, self), *args, **kwargs)
+    def guarded(self: Watch, *args: Any, **kwargs: Any) -> None:
+        self.guard(method, self, *args, **kwargs)
 
     return guarded  # type: ignore[return-value]
 
@@ -118,6 +119,7 @@ class Watch:
         self.broken = False
         self.roster, self.tap, self.lifetime = Roster(), Tap(self.guard), Lifetime()
         self.judge = Judge(self.log, self.tap.ledger)
+        self.norms = Norms(self.tap.samples)
         self.forwards, self.calls = Forwards(self), calls.Calls(self)
         self.seals = Seals(self._edited)
         self.replicas: Replicas | None = None
@@ -237,7 +239,7 @@ class Watch:
         if number < 0 or g is None or g.numel() != 1:
             return
         node = torch._C._current_autograd_node()
-        (handle,) = self.tap.samples.add([g.detach().reshape(1).clone()])
+        handle = self.tap.samples.keep(g.detach().reshape(1).clone())
         metadata: Any = node.metadata
         term = metadata.setdefault("bugzoo.term", next(self._terms))
         self.tap.events.append(("weight", number, name, handle, calls.rows(node), term))
@@ -302,8 +304,8 @@ class Watch:
         self.lifetime.mark(node, self.now)
         plain = isinstance(output, Tensor) and output.layout is torch.strided
         if plain and layer.parameters and output.is_floating_point() and self._looked_at():
-            total = output.detach().sum(dtype=_wide(output.dtype)).reshape(1)
-            (handle,) = self.tap.samples.add([total])
+            total = output.detach().sum(dtype=wide(output.dtype)).reshape(1)
+            handle = self.tap.samples.keep(total)
             self.tap.events.append(("output", layer.name, handle))
         if self.seals_on:
             self.seals.seal(node)
@@ -343,8 +345,9 @@ class Watch:
         self._stack.append(step)
         self._by_hand_too(step)
         if not closure:
-            step.uses = self._uses(optimizer)
-            if self._close(self.counts[index] + 1):
+            number = self.counts[index] + 1
+            step.uses = self._uses(optimizer, number)
+            if self._close(number):
                 step.foreseen = rules.foreseen(optimizer)
                 if not isinstance(optimizer, rules.KNOWN) and not rules.hooked(optimizer):
                     step.start = rules.now(optimizer)
@@ -352,8 +355,9 @@ class Watch:
     def _backwards(self) -> int:
         return self.tap.ledger.count + sum(e[0] == "begin" for e in self.tap.events)
 
-    def _uses(self, optimizer: Optimizer) -> tuple[list[Account], list[int], Any]:
+    def _uses(self, optimizer: Optimizer, number: int) -> tuple[list[Account], list[int], Any]:
         """Accounts with a gradient, when each got it, and the norms of all of them in one go."""
+        turn = None if self._close(number) else number
         accounts: list[Account] = []
         grads: list[Tensor] = []
         mine = [a for p in owned(optimizer) if (a := self.roster.lookup(p)) is not None]
@@ -363,25 +367,8 @@ class Watch:
             if held is not None and held.grad is not None:
                 accounts.append(account)
                 grads.append(held.grad)
-        handle = self._norms(grads) if self._looked_at() else None
-        return accounts, [a.order for a in accounts], handle
-
-    def _norms(self, grads: list[Tensor]) -> list[Any]:
-        """Handles of the norms: one fused call for each device and type."""
-        kinds: dict[Any, list[int]] = {}
-        handles: list[Any] = [None] * len(grads)
-        for n, g in enumerate(grads):
-            kinds.setdefault((g.device, g.dtype, g.layout), []).append(n)
-        for (_, dtype, layout), which in kinds.items():
-            group = [grads[n].detach() for n in which]
-            if layout is not torch.strided:
-                group = [g.coalesce().values() if g.is_sparse else g.values() for g in group]
-            norms = torch.stack(torch._foreach_norm(group, 2, _wide(dtype)))
-            for n, handle in zip(
-                which, self.tap.samples.add([norms[k : k + 1] for k in range(len(which))])
-            ):
-                handles[n] = handle
-        return handles
+        norms = self.norms.of(accounts, grads, turn) if self._looked_at() else None
+        return accounts, [a.order for a in accounts], norms
 
     @_quiet
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -390,11 +377,11 @@ class Watch:
         step = self._stack.pop()
         if step.inner:
             return
-        if step.closure:
-            step.uses = self._uses(optimizer)
-        accounts, orders, handles = step.uses
         self.counts[step.index] += 1
         number = self.counts[step.index]
+        if step.closure:
+            step.uses = self._uses(optimizer, number)
+        accounts, orders, norms = step.uses
         members = [a for p in owned(optimizer) if (a := self.roster.lookup(p)) is not None]
         self.tap.renew(members)
         for p in owned(optimizer):
@@ -404,7 +391,7 @@ class Watch:
         if self._close(number) and not step.closure:
             self._after[step.index] = rules.now(optimizer)
         self.tap.events.append(
-            ("step", step, number, accounts, orders, handles, frozenset(members), self.forwards.taped,
+            ("step", step, number, accounts, orders, norms, frozenset(members), self.forwards.taped,
              self._called, self._cleared)
         )  # fmt: skip
         self._called = lines.NOWHERE
@@ -551,11 +538,9 @@ class Watch:
         elif kind == "update":
             self._by_hand(event[1])
         elif kind == "step":
-            _, step, number, accounts, orders, handles, members, taped, called, cleared = event
+            _, step, number, accounts, orders, known, members, taped, called, cleared = event
             norms = (
-                [numbers[h][0] if h is not None else 0.0 for h in handles]
-                if handles is not None
-                else [1.0] * len(accounts)
+                [self.norms.read(n) for n in known] if known is not None else [1.0] * len(accounts)
             )
             judge.step(
                 Step(
@@ -583,10 +568,6 @@ class Watch:
                     [a.order for a in moved], frozenset(moved),
                 )
             )  # fmt: skip
-
-
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
 def _downhill(delta: list[float], g: list[float], p: list[float], eps: float) -> bool:
