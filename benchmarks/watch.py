@@ -3,15 +3,15 @@
     python benchmarks/watch.py                                 about nine minutes on one thread
     python benchmarks/watch.py --steps 20 --rounds 1           a first look
     python benchmarks/watch.py --device cuda                   the same on a GPU
-    python benchmarks/watch.py --cockpit ENV/bin/python --traincheck ENV/bin/python
+    bugzoo peers install cockpit traincheck                    adds their rows
 
 An MLP of 10 million parameters: SGD with batches of 64, where a step is short, and Adam with 256. Before
 each block of steps of a row a block of the bare loop is run; a row's ratio is the median over rounds of
 (median step of its block / median step of that one), the first steps left out, which `watch` looks at
 closely; `mean` counts them. CPU time on one thread, so that other processes do not count. glibc is told
 to keep what is freed: else it is chance whether the gradients' pages go back to the kernel, and a bare
-step takes 60 ms or 80. Tools that live in an environment of their own are run there, against a bare loop
-of that environment; where none is named they are listed as absent.
+step takes 60 ms or 80. Cockpit and TrainCheck run in processes of their own against a bare loop
+there, SGD with batches of 64.
 """
 
 import argparse
@@ -153,9 +153,8 @@ def step(n, watched):
         loss.backward()
     optimizer.step()
     return time.process_time() - start
-bare = [step(n, False) for n in range(steps)]
-watched = [step(n, True) for n in range(steps)]
-print(json.dumps(median(watched[5:]) / median(bare[5:])))
+pairs = [(step(n, False), step(n, True)) for n in range(steps)][5:]
+print(json.dumps(median(w / b for b, w in pairs)))
 """
 
 SCRIPT = """
@@ -177,50 +176,60 @@ for _ in range(steps):
 """
 
 
-def cockpit(python: str, rows: int, steps: int) -> float:
-    """Median step with Cockpit's economy configuration, over that of its own bare loop."""
-    given = json.dumps([WIDTHS, rows, steps])
-    done = subprocess.run(
-        [python, "-c", COCKPIT, given], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    return float(done.stdout.strip().splitlines()[-1])
+def cockpit(folder: Path, rows: int, steps: int) -> float:
+    """A step with Cockpit's economy configuration over the bare one before it, median."""
+    done = started([sys.executable, "-c", COCKPIT, json.dumps([WIDTHS, rows, steps])], folder)
+    return float(done.strip().splitlines()[-1])
 
 
-def traincheck(python: str, rows: int, steps: int) -> float:
+def traincheck(folder: Path, rows: int, steps: int) -> float:
     """The whole script under `traincheck-collect` over the script alone: it has no loop of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "train.py"
+    with tempfile.TemporaryDirectory() as scratch:
+        for package in folder.iterdir():  # it looks beside the script, and nowhere else
+            (Path(scratch) / package.name).symlink_to(package)
+        script = Path(scratch) / "train.py"
         script.write_text(SCRIPT.format(given=repr((WIDTHS, rows, steps))))
+        collect = [str(folder / "bin" / "traincheck-collect"), "--pyscript", str(script)]
         spent = []
-        collect = str(Path(python).with_name("traincheck-collect"))
         for command in (
-            [python, str(script)],
-            [collect, "--pyscript", str(script), "--models-to-track", "model",
-             "--output-dir", f"{folder}/trace"],
-        ):  # fmt: skip
+            [str(script)],
+            [*collect, "--models-to-track", "model", "--output-dir", f"{scratch}/trace"],
+        ):
             start = time.perf_counter()
-            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-            if done.returncode:
-                raise RuntimeError((done.stderr or done.stdout).strip().splitlines()[-1])
+            started([sys.executable, *command], folder)
             spent.append(time.perf_counter() - start)
     return spent[1] / spent[0]
 
 
+def started(command: list[str], folder: Path) -> str:
+    """What a command prints that finds the packages in this folder first."""
+    known = os.environ | {"PYTHONPATH": str(folder)}
+    with tempfile.TemporaryDirectory() as scratch:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=scratch, env=known
+        )
+    if done.returncode:
+        raise RuntimeError((done.stderr or done.stdout).strip().splitlines()[-1])
+    return done.stdout
+
+
 def peers(options: argparse.Namespace) -> None:
-    """Rows of tools that need an environment of their own."""
-    for name, call, python in (
-        ("Cockpit, economy", cockpit, options.cockpit),
-        ("TrainCheck, collect", traincheck, options.traincheck),
+    """Rows of tools of other projects, from the folders that `bugzoo peers install` builds."""
+    from bugzoo.peers import absence, folder
+    from detectors.peers.left_out import COCKPIT as GAUGES
+    from detectors.peers.left_out import TRAINCHECK
+
+    for name, call, peer in (
+        ("Cockpit, economy", cockpit, GAUGES),
+        ("TrainCheck, collect", traincheck, TRAINCHECK),
     ):
-        if python is None:
-            print(f"{name:22}  absent: no environment named with --{call.__name__} PYTHON")
+        if why := absence(peer):
+            print(f"{name:22}  {why}")
             continue
         try:
-            print(f"{name:22}{'':>10}{call(python, 64, options.steps):>10.3f}")
+            print(f"{name:22}{'':>10}{call(folder(peer), 64, options.steps):>10.3f}", flush=True)
         except (RuntimeError, OSError) as error:
-            print(f"{name:22}  absent: {error}")
+            print(f"{name:22}  fails: {error}")
 
 
 def main() -> None:
@@ -234,10 +243,6 @@ def main() -> None:
         metavar="RULE:ROWS",
         help="sgd:64 and adam:256 if none is named",
     )
-    parser.add_argument(
-        "--cockpit", metavar="PYTHON", help="interpreter that has cockpit-for-pytorch"
-    )
-    parser.add_argument("--traincheck", metavar="PYTHON", help="interpreter that has traincheck")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for given in options.setting or ["sgd:64", "adam:256"]:
@@ -248,6 +253,7 @@ def main() -> None:
         print(f"{'':22}{'ms':>10}{'ratio':>10}{'mean':>10}")
         for name, (ms, ratio, means) in measured(run, options.steps, options.rounds).items():
             print(f"{name:22}{ms:>10.1f}{ratio:>10.3f}{means:>10.3f}", flush=True)
+    print("sgd, 64 rows, tools in a process of their own")
     peers(options)
 
 
