@@ -601,6 +601,56 @@ def scaled_loss():
 
 
 @right
+def two_scaled_losses():
+    """Both go through the scaler, and a penalty on gradients comes after they are unscaled."""
+    model = net(6, 8, 3)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+
+    def step():
+        optimizer.zero_grad()
+        scaler.scale(classify(model)).backward()
+        scaler.scale(0.1 * model(batch()[0]).square().mean()).backward()
+        scaler.unscale_(optimizer)
+        for p in model.parameters():
+            p.grad.add_(p.detach(), alpha=0.01)
+        scaler.step(optimizer)
+        scaler.update()
+
+    return step
+
+
+class Saved:
+    """A trainer that can be saved: what it saves is up to `parts`."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+        self.model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 3))
+        self.optimizer = torch.optim.SGD(self.model.parameters(), 0.1, momentum=0.9)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda n: 0.5**n)
+        self.batches = [batch() for _ in range(8)]
+
+    def step(self, n):
+        x, y = self.batches[n % 8]
+        self.optimizer.zero_grad()
+        F.cross_entropy(self.model(x), y).backward()
+        self.optimizer.step()
+        self.schedule.step()
+
+    def state_dict(self):
+        return {part: getattr(self, part).state_dict() for part in self.parts}
+
+    def load_state_dict(self, state):
+        for part in self.parts:
+            getattr(self, part).load_state_dict(state[part])
+
+
+@right
+def saved_whole():
+    return Saved("model", "optimizer", "schedule")
+
+
+@right
 def norms_and_dropout():
     model = nn.Sequential(
         nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 8), nn.LayerNorm(8),

@@ -4,7 +4,7 @@ None of them comes from the catalog; most are bugs that were reported somewhere.
 """
 
 import torch
-from audit_right import Round, batch, classify, loop, net
+from audit_right import Round, Saved, batch, classify, loop, net
 from torch import nn
 from torch.autograd import Function
 from torch.nn import functional as F
@@ -764,3 +764,46 @@ def clipped_while_scaled():
         o.step()
 
     return stepper(net(6, 8, 3), body)
+
+
+def scaling(body):
+    """`body(model, optimizer, scaler)` is one step with a GradScaler."""
+    model = net(6, 8, 3)
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    return lambda: body(model, optimizer, scaler)
+
+
+@wrong("depends on the loss scale")
+def one_of_two_losses_unscaled():
+    def body(m, o, scaler):
+        o.zero_grad()
+        scaler.scale(classify(m)).backward()
+        (0.1 * m(batch()[0]).square().mean()).backward()
+        scaler.step(o)
+        scaler.update()
+
+    return scaling(body)
+
+
+@wrong("depends on the loss scale")
+def decay_before_unscaling():
+    def body(m, o, scaler):
+        o.zero_grad()
+        scaler.scale(classify(m)).backward()
+        for p in m.parameters():
+            p.grad.add_(p.detach(), alpha=10.0)
+        scaler.step(o)
+        scaler.update()
+
+    return scaling(body)
+
+
+@wrong("does not go on as the run that was saved")
+def momentum_not_saved():
+    return Saved("model", "schedule")
+
+
+@wrong("does not go on as the run that was saved")
+def schedule_not_saved():
+    return Saved("model", "optimizer")

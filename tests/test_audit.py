@@ -78,6 +78,29 @@ def test_bisection_finds_the_parameter():
     assert found.yours != pytest.approx(found.true, rel=0.01)
 
 
+class Mixed(nn.Module):
+    """Heads split by a view without the transpose: with `transpose` rows stay apart."""
+
+    def __init__(self, transpose):
+        super().__init__()
+        self.inner, self.outer, self.transpose = nn.Linear(6, 8), nn.Linear(8, 3), transpose
+
+    def forward(self, x):
+        h = self.inner(x)  # [batch, 2 * 4]
+        h = h.view(len(x), 2, 4).transpose(0, 1) if self.transpose else h.view(2, len(x), 4)
+        h = h.softmax(1 if not self.transpose else -1)
+        return self.outer(h.transpose(0, 1).reshape(len(x), 8))
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+def test_mixed_rows_are_a_note(transpose):
+    """A forward in which rows of the batch reach one another is told, one in which they do not is not."""
+    found = bugzoo.audit(lambda: loop(Mixed(transpose), classify))
+
+    assert found.ok, str(found)
+    assert any(n.kind == "rows" for n in found.notes) is not transpose
+
+
 def test_numbers_of_intent_are_notes():
     """A straight-through estimator is noted, with its line, and is no finding."""
     found = bugzoo.audit(RIGHT["straight_through_function"])

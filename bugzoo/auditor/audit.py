@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bugzoo.auditor import books, cuts, graph, intent, slope, watched
+from bugzoo.auditor import books, cuts, graph, intent, resume, rows, scale, slope, watched
 from bugzoo.auditor.functions import Functions
 from bugzoo.auditor.ledger import Ledger
 from bugzoo.auditor.lifetime import Lifetime
@@ -60,8 +60,12 @@ def _examined(program: Program, seen: _Observed, seed: int) -> list[Finding | No
     corrupt = any(isinstance(x, Finding) and x.channel == "side_effect" for x in found)
     found += _slopes(program, seen, corrupt)
     found += intent.notes(seen.ledger, seen.names)
-    if not program.by_hand and not any(isinstance(x, Finding) for x in found):
-        found += watched.examine(program)
+    if program.by_hand or any(isinstance(x, Finding) for x in found):
+        return found
+    found += watched.examine(program)
+    found += scale.examine(program) if seen.scaled else []
+    found += resume.examine(program)
+    found += rows.examine(program)
     return found
 
 
@@ -75,6 +79,7 @@ class _Observed(Listener):
         self.names: dict[int, str] = {}
         self.steps: list[int] = []
         self.calls = 0
+        self.scaled = False  # by a GradScaler
         self.finished = False
 
     @property
@@ -104,7 +109,7 @@ class _Observed(Listener):
         if self.finished:
             return
         self.finished = True
-        self.names = graph.held()
+        self.names, self.scaled = graph.held(), scale.used()
         for key, a in self.ledger.accounts.items():
             if key not in self.names:
                 a.name = graph.variable_name(a.p)

@@ -28,6 +28,8 @@ class Program:
             )
         self.make_run, self.seed = make_run, seed
         self.by_hand = False  # its steps are writes into parameters
+        self.saves = False  # it says how it is saved and loaded
+        self.numbered = False  # its steps are told their number, and find their data by it
         self.builds = self.forwards = self.backwards = 0
 
     def play(self, session: Session, done: Callable[[Session], bool], wide: bool = False) -> Any:
@@ -40,7 +42,7 @@ class Program:
         session.by_hand = self.by_hand
         with seeded(self.seed, wide), session:
             try:
-                run, step = self._build()
+                run, step = self.build()
                 for n in range(CALLS):
                     before = len(session.steps), len(session.calls)
                     step(n)
@@ -58,7 +60,7 @@ class Program:
     def drive(self, count: Callable[[], int]) -> None:
         """Build and train, nothing patched, until Stop is raised or a call no longer raises `count`."""
         try:
-            _, step = self._build()
+            _, step = self.build()
             for n in range(CALLS):
                 before = count()
                 step(n)
@@ -73,13 +75,14 @@ class Program:
         steps = session.steps[before:]
         return max(steps.count(n) for n in set(steps)) >= 4
 
-    def _build(self) -> tuple[Any, Callable[[int], Any]]:
+    def build(self) -> tuple[Any, Callable[[int], Any]]:
         """The run, and what does its next call, given the number of the call."""
         run = self.make_run()
+        self.saves = all(callable(getattr(run, m, None)) for m in ("state_dict", "load_state_dict"))
         if callable(run):
             return run, lambda n: run()
         if callable(getattr(run, "step", None)):
-            numbered = _takes_argument(run.step)
+            self.numbered = numbered = _takes_argument(run.step)
             return run, lambda n: run.step(n) if numbered else run.step()
         raise UserError(
             f"make_run returned {type(run).__name__}: nothing callable.\n"
