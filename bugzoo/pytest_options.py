@@ -47,15 +47,6 @@ def options(node: pytest.Item, given: dict[str, Any]) -> dict[str, Any]:
     return chosen
 
 
-def to_call(fn: Any) -> Any:
-    """`fn` to call: of a Function its apply, of a module class a module; as `bugzoo check` does."""
-    import torch
-
-    if isinstance(fn, type) and issubclass(fn, torch.autograd.Function):
-        return fn.apply
-    return fn() if isinstance(fn, type) and issubclass(fn, torch.nn.Module) else fn
-
-
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """One torch thread, gradients on, no warnings; all as before afterwards.

@@ -26,7 +26,7 @@ import pytest
 
 import bugzoo
 from bugzoo.errors import UserError
-from bugzoo.pytest_options import MARK, options, to_call, undisturbed
+from bugzoo.pytest_options import MARK, options, undisturbed
 
 if TYPE_CHECKING:
     from bugzoo.finding import Checkup, Result
@@ -72,7 +72,7 @@ def check_backward(request: pytest.FixtureRequest) -> Callable[..., Checkup]:
         try:
             with undisturbed():
                 chosen = options(request.node, given)
-                found: Checkup = bugzoo.check(to_call(fn), make_inputs, **chosen)
+                found: Checkup = bugzoo.check(fn, make_inputs, **chosen)
         except UserError as error:
             test.not_examined(error)
         test.judge(found, found.seed)

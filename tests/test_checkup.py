@@ -301,6 +301,8 @@ def test_inputs_and_global_state_are_left_alone():
         (lambda x: 3, normal((2,)), "returns no floating or complex tensor"),
         (lambda x: x.argmax(), normal((2,)), "returns no floating or complex tensor"),
         (torch.neg, lambda seed: (torch.tensor([1, 2]),), "no differentiable input"),
+        (nn.Linear, normal((2,)), r"Linear\(\) cannot be built without arguments"),
+        ("tanh", normal((2,)), "got str; expected a function"),
         (torch.neg, lambda seed: 1 / 0, "make_inputs raised ZeroDivisionError"),
         (torch.neg, lambda seed: (torch.zeros(np.random.randint(1, 10**6)),), "other shapes each time"),
     ],
@@ -341,3 +343,44 @@ def test_gradients_that_the_caller_has_switched_off_are_on_inside():
         found = bugzoo.check(torch.tanh, normal((3, 4)))
 
     assert found.ok, str(found)
+
+
+class Doubled(Function):
+    """Right: y = 2 x."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * g
+
+
+class Once(Doubled):
+    """Wrong by a factor of 2."""
+
+    @staticmethod
+    def backward(ctx, g):
+        return g
+
+
+class Block(nn.Module):
+    """Built without arguments."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return Doubled.apply(self.inner(x))
+
+
+def test_classes_stand_for_what_they_make():
+    """A Function for its apply, a Module class for a module; the random state is left alone."""
+    state = torch.random.get_rng_state()
+
+    assert bugzoo.check(Doubled, normal((3, 4))).ok
+    assert not bugzoo.check(Once, normal((3, 4))).ok
+    assert bugzoo.check(Block, normal((3, 4), dtype=torch.float32)).ok
+    assert torch.equal(torch.random.get_rng_state(), state)

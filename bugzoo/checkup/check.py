@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bugzoo.checkup.battery import Battery
 from bugzoo.checkup.deadline import Late, deadline
-from bugzoo.checkup.given import inputs_of
+from bugzoo.checkup.given import call_of, inputs_of
 from bugzoo.checkup.target import Rejected, Target, copies, dense, untouched, weight
 from bugzoo.errors import UserError
 from bugzoo.finding import ORDER, Checkup, Cost, Finding, Note
@@ -32,7 +32,8 @@ def check(
 ) -> Checkup:
     """Examine the backward of `fn` at inputs derived from `make_inputs`.
 
-    `fn(*inputs)` returns a tensor or a tuple of tensors. `make_inputs` is a function of a seed that
+    `fn(*inputs)` returns a tensor or a tuple of tensors; a Function class stands for its `apply`, a
+    Module class for a module built without arguments. `make_inputs` is a function of a seed that
     returns fresh inputs, or a tuple of example inputs, or one tensor. Inputs may be tensors of any
     dtype, None, numbers and modules; floating tensors that require grad are examined, and where
     none does, all of them are. `budget` is in seconds; what was not done is noted.
@@ -50,6 +51,7 @@ def check(
             )
     start, work = time.perf_counter(), time.thread_time()
     gen = torch.Generator().manual_seed(seed)
+    fn = call_of(fn, seed)
     target = Target(fn)
     inputs, target.marked = inputs_of(make_inputs, seed)
     target.whole = weight(inputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +13,27 @@ from bugzoo.checkup.target import copies, flat, seeded, weight
 from bugzoo.errors import UserError
 
 SHOWN = 12  # numbers of inputs that a finding writes out
+
+
+def call_of(fn: Any, seed: int) -> Callable[..., Any]:
+    """What is called: of a Function its apply, of a Module class a module, built from the seed."""
+    if isinstance(fn, type) and issubclass(fn, torch.autograd.Function):
+        return fn.apply
+    if isinstance(fn, type) and issubclass(fn, nn.Module):
+        with torch.random.fork_rng(devices=[]):
+            torch.random.default_generator.manual_seed(seed)
+            try:
+                return fn()
+            except TypeError as error:
+                raise UserError(
+                    f"{fn.__name__}() cannot be built without arguments: {error}.\n"
+                    "Pass a module, or a function that builds and calls one."
+                ) from None
+    if not callable(fn):
+        raise UserError(
+            f"fn: got {type(fn).__name__}; expected a function, an autograd.Function or a module"
+        )
+    return fn  # type: ignore[no-any-return]
 
 
 def inputs_of(make_inputs: Any, seed: int) -> tuple[tuple[Any, ...], bool]:

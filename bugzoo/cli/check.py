@@ -56,10 +56,6 @@ def command(
     maker = _address.named(
         inputs if "::" in inputs else f"{operation.partition('::')[0]}::{inputs}", "--inputs"
     )
-    if isinstance(fn, type) and issubclass(fn, torch.autograd.Function):
-        fn = fn.apply
-    elif isinstance(fn, type) and issubclass(fn, torch.nn.Module):
-        fn = fn()
     found = check(fn, maker, budget=budget, declare=declare, seed=seed, second_order=second_order)
     click.echo(json.dumps(found.to_dict(), indent=2, default=str) if as_json else str(found))
     if not found.ok:
