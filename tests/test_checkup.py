@@ -1,5 +1,7 @@
 """The checkup on code of all kinds: the wrong one is found with where and why, the right one is not."""
 
+import typing
+
 import numpy as np
 import pytest
 import torch
@@ -384,3 +386,86 @@ def test_classes_stand_for_what_they_make():
     assert not bugzoo.check(Once, normal((3, 4))).ok
     assert bugzoo.check(Block, normal((3, 4), dtype=torch.float32)).ok
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+class Narrow(Function):
+    """y = (x - t)^2, with a float32 buffer in the backward: right to seven digits."""
+
+    narrow = True
+
+    @staticmethod
+    def forward(ctx, x, t):
+        ctx.save_for_backward(x, t)
+        return (x - t).square()
+
+    @classmethod
+    def backward(cls, ctx, g):
+        x, t = ctx.saved_tensors
+        if cls.narrow:
+            x = x.float()
+        return 2 * g * (x - t), -2 * g * (x - t)
+
+
+class Wide(Narrow):
+    narrow = False
+
+
+class Float32(Narrow):
+    """Forward and backward in float32, whatever comes: a function of seven digits."""
+
+    @staticmethod
+    def forward(ctx, x, t):
+        ctx.save_for_backward(x, t)
+        return (x.float() - t.float()).square().to(x.dtype)
+
+
+@pytest.mark.parametrize(("op", "caught"), [(Narrow, True), (Wide, False), (Float32, False)])
+def test_digits_that_a_backward_loses_are_missed(op, caught):
+    """In float64 a float32 buffer is a finding, but not where the forward has no more digits either."""
+    found = bugzoo.check(op, normal((4, 5), (4, 5)))
+
+    assert any("digits of float32" in f.what for f in found.findings) is caught, str(found)
+    assert found.ok is not caught
+
+
+class Hoarding(Function):
+    kept: typing.ClassVar = []
+
+    @classmethod
+    def keep(cls, g):
+        cls.kept.append(g)
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @classmethod
+    def backward(cls, ctx, g):
+        cls.keep(g)
+        return g * ctx.saved_tensors[0].cos()
+
+
+class Caching(Hoarding):
+    """Only the last cotangent is kept."""
+
+    @classmethod
+    def keep(cls, g):
+        cls.kept[:] = [g]
+
+
+@pytest.mark.parametrize(("op", "caught"), [(Hoarding, True), (Caching, False)])
+def test_a_hoard_is_not_a_cache(op, caught):
+    """Every call's cotangent kept is a leak; the last one's is not."""
+    found = bugzoo.check(op, normal((4, 5)))
+
+    assert any(f.channel == "memory" for f in found.findings) is caught, str(found)
+
+
+def test_an_undeclared_write_that_returns_its_input_is_a_write():
+    """clamp_() on the argument, without mark_dirty: the caller's tensor is gone."""
+    found = bugzoo.check(
+        function(lambda ctx, x: x.clamp_(-1.0, 1.0), lambda ctx, g: g), normal((4, 5))
+    )
+
+    assert [f.channel for f in found.findings][:1] == ["side_effect"], str(found)

@@ -12,7 +12,16 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bugzoo.checkup import precision, second_order, special, surrogate, uses, value, variations
+from bugzoo.checkup import (
+    digits,
+    precision,
+    second_order,
+    special,
+    surrogate,
+    uses,
+    value,
+    variations,
+)
 from bugzoo.checkup.conventions import overwritten
 from bugzoo.checkup.given import first_line, written
 from bugzoo.checkup.sizes import all_sizes, resized, small
@@ -99,6 +108,8 @@ class Battery:
             found = precision.examine(self.target, given, self.gen)
             self.result.done.append("given precision against float64")
             self._add("given precision against float64", given, value.Seen(found))
+        else:
+            self._add("as given", given, value.Seen(digits.examine(self.target, given, self.gen)))
         self._second_order(double)
 
     def _second_order(self, double: tuple[Any, ...]) -> None:

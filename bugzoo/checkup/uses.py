@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from bugzoo.checkup.judgement import cotangents
 from bugzoo.checkup.target import Rejected, Target, copies, dense, flat
@@ -22,6 +23,7 @@ from bugzoo.mismatch import compare
 Grads = list[Tensor | None]
 _FLOOR = 1e-12  # cotangents are of the size of 1: a gradient below this is rounding
 SUM_OF_TWO = 0.03  # the relative error that rounding may bring into a sum
+HOARD = 3  # calls whose tensors are followed
 LAYOUTS = ("transposed", "narrow", "stepped", "expanded")
 
 
@@ -48,6 +50,7 @@ def examine(
         edited,
         in_company,
         freed,
+        hoarded,
     ):
         if late():
             if undone is not None:
@@ -140,7 +143,8 @@ def lent(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
     before = {name: x.detach().clone() for name, x in given.items()}
     y = target.forward(inputs)
     for name, x in given.items():
-        if x.requires_grad and not _identical(x.detach(), before[name]) and not _declared(x, y):
+        # A leaf: where an in-place operation were declared, torch had refused it.
+        if x.requires_grad and not _identical(x.detach(), before[name]):
             yield _spoiled("the forward", name, x, before[name])
             return
     g = cotangents(y, gen)
@@ -363,6 +367,40 @@ def freed(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
                   "a reference cycle: ctx holds an output as an attribute")  # fmt: skip
 
 
+def hoarded(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
+    """What a call was lent, and what it gave, goes with it. A cache of the last call may stay."""
+    calls = [_lent_to(target, inputs, gen) for _ in range(HOARD)]
+    if not _all_there(calls):
+        return
+    gc.collect()
+    kept = _all_there(calls)
+    if kept:
+        yield Finding("memory", f"each call's {kept} stays alive for ever", variation=f"{HOARD} calls",
+                      cause="a list or a table on the class, the module or globally holds it")  # fmt: skip
+
+
+def _all_there(calls: list[dict[str, StorageWeakRef]]) -> str:
+    """The first kind of tensor of which every call's is alive."""
+    return next((k for k in calls[0] if all(k in c and not c[k].expired() for c in calls)), "")
+
+
+def _lent_to(target: Target, inputs: tuple, gen: Generator) -> dict[str, StorageWeakRef]:
+    mine = copies(inputs)
+    y = target.forward(mine)
+    g = cotangents(y, gen)
+    given = {"cotangent": g[0], "output": y[0]}
+    given |= {f"input {n}": x for n, x in enumerate(mine) if isinstance(x, Tensor)}
+    target.vjp(mine, g, y)
+    if target.last and target.last[0] is not None:
+        given["gradient"] = target.last[0]
+    target.last = []
+    return {
+        name: StorageWeakRef(t.untyped_storage())
+        for name, t in given.items()
+        if t.layout == torch.strided and t.numel()
+    }
+
+
 def laid_out(t: Tensor, layout: str) -> Tensor:
     """The same values with other strides; the tensor itself where that is not possible."""
     if layout == "transposed" and t.dim() >= 2:
@@ -463,14 +501,6 @@ def _identical(a: Tensor, b: Tensor) -> bool:
         a.shape == b.shape
         and torch.equal(torch.isnan(a), torch.isnan(b))
         and torch.equal(a.nan_to_num(), b.nan_to_num())
-    )
-
-
-def _declared(x: Tensor, y: tuple[Tensor, ...]) -> bool:
-    """An in-place operation says so: its output is its input."""
-    return any(
-        t is x or (t.layout == x.layout == torch.strided and t.data_ptr() == x.data_ptr())
-        for t in y
     )
 
 

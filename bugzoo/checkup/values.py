@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from bugzoo.checkup.direction import symmetric
-from bugzoo.checkup.target import Target, copies
+from bugzoo.checkup.target import Target, copies, dense
 from bugzoo.checkup.variation import Variation
+
+FAR = 1e3  # beyond what exp takes
 
 
 def special_values(
@@ -88,11 +90,18 @@ def magnitudes(inputs: tuple[Any, ...]) -> Iterator[Variation]:
         (30.0, "30 times larger"),
         (1e-3, "1000 times smaller"),
         (-1.0, "of the other sign"),
-        (1e3, "1000 times larger"),
+        (0.0, "far out, to 1000 and beyond"),
     ):
         for n, x in enumerate(inputs):
             if isinstance(x, Tensor) and x.requires_grad:
                 made = copies(inputs)
                 with torch.no_grad():
-                    made[n].mul_(factor)
-                yield Variation(f"input {n} {word}", made, finite=factor > 100)
+                    made[n].mul_(factor or _to(FAR, x.detach()))
+                yield Variation(f"input {n} {word}", made, finite=not factor)
+
+
+def _to(far: float, x: Tensor) -> float:
+    """The factor that takes x beyond `far` on both sides, where it has two: exp overflows on one only."""
+    values = dense(x).abs() if x.is_complex() else dense(x)
+    sides = [s for s in (float(values.max()), float(-values.min())) if s > 0] if x.numel() else []
+    return far * min(1e2, max(1.0, 1 / min(sides))) if sides else far
