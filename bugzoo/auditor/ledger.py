@@ -142,7 +142,13 @@ class Ledger(Listener):
             return
         for key, g in call.got.items():
             p = self.owner(leaves[key])
-            norm = float(g.abs().double().norm()) if g.numel() else 0.0
+            norm = (
+                float(
+                    torch.linalg.vector_norm(g, dtype=torch.promote_types(g.dtype, torch.float64))
+                )
+                if g.numel()
+                else 0.0
+            )
             if key in self.session.reads:
                 self.read_by_user = True
                 for e in self.account(p).entries:

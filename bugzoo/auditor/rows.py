@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from bugzoo.auditor.program import Program
-from bugzoo.auditor.walk import walk
+from bugzoo.auditor.walk import go
 from bugzoo.checkup.target import untouched
 from bugzoo.finding import Note
 
@@ -74,7 +74,7 @@ def _met(program: Program) -> tuple[nn.Module, Tensor] | None:
         register_module_forward_hook(leave, always_call=True),
     ]
     try:
-        walk(program, 1)
+        go(program, 1)
     finally:
         for handle in handles:
             handle.remove()

@@ -7,11 +7,15 @@ import math
 import torch
 from torch import Tensor
 
+SPARE = 1 << 16
 WIDTH = 24  # of a projection: more than contributions are ever weighed together
 
 
 def sketch(t: Tensor) -> Tensor:
-    """24 sums of `t` under fixed random signs, in float64; linear in `t`, the same for equal tensors."""
+    """24 sums of `t` under fixed random signs, in float64; linear in `t`, the same for equal tensors.
+
+    Of a tensor beyond SPARE elements evenly spread ones are summed; whether all are finite is asked of all.
+    """
     with torch.no_grad():
         x = t.detach()
         x = (x.to_dense() if x.layout != torch.strided else x).reshape(-1)
@@ -23,6 +27,9 @@ def sketch(t: Tensor) -> Tensor:
             return torch.cat([x.double(), torch.zeros(WIDTH - n, dtype=torch.float64)])
         if not bool(x.isfinite().all()):
             return torch.full((WIDTH,), math.nan, dtype=torch.float64)
+        if n > SPARE:
+            x = x[:: n // SPARE | 1]
+            n = x.numel()
         # Elements are signed at random and dealt out to the 24 sums in turn: exact in each addend.
         signed = x * _signs(n, x.dtype)
         whole = n - n % WIDTH

@@ -19,9 +19,8 @@ from bugzoo.auditor.program import Program, seeded
 from bugzoo.auditor.session import Stop
 
 MOST = 12  # steps of all optimizers together
-Place = tuple[
-    int, int
-]  # of an optimizer, in the order of their first steps, and of a parameter in it
+Place = tuple[int, int]  # an optimizer, in the order of their first steps, and a parameter in it
+Drive = Callable[[Callable[[], int]], None]
 
 
 @dataclass
@@ -46,29 +45,45 @@ class Walk:
         return (gap / way) ** 0.5 if way else (float("inf") if gap else 0.0)
 
 
-def walk(
-    program: Program, steps: int | None, drive: Callable[[Callable[[], int]], None] | None = None
-) -> Walk:
-    """Run until the optimizer that steps most often has made so many steps; None: until `drive` returns.
-
-    `drive(count)` builds and trains; the program's own, where none is given.
-    """
+def walk(program: Program, steps: int | None, drive: Drive | None = None) -> Walk:
+    """`go`, and where it led."""
     found = Walk()
     order: list[Any] = []
-    seen: Counter[int] = Counter()
 
-    def starts(optimizer: Any, *_: Any) -> None:
+    def starts(optimizer: Any) -> None:
         if all(o is not optimizer for o in order):
             order.append(optimizer)
             found.dtypes |= {p.dtype for group in optimizer.param_groups for p in group["params"]}
             found.before.update(_places(order, optimizer))
+
+    go(program, steps, drive, starts)
+    for optimizer in order:
+        found.after.update(_places(order, optimizer))
+    return found
+
+
+def go(
+    program: Program,
+    steps: int | None,
+    drive: Drive | None = None,
+    starts: Callable[[Any], None] = lambda optimizer: None,
+) -> None:
+    """Run until the optimizer that steps most often has made so many steps; None: until `drive` returns.
+
+    `drive(count)` builds and trains; the program's own, where none is given. `starts` is called before
+    each step.
+    """
+    seen: Counter[int] = Counter()
 
     def stepped(optimizer: Any, *_: Any) -> None:
         seen[id(optimizer)] += 1
         if steps is not None and (max(seen.values()) >= steps or seen.total() >= MOST):
             raise Stop
 
-    handles = [register_optimizer_step_pre_hook(starts), register_optimizer_step_post_hook(stepped)]
+    handles = [
+        register_optimizer_step_pre_hook(lambda optimizer, *_: starts(optimizer)),
+        register_optimizer_step_post_hook(stepped),
+    ]
     try:
         with seeded(program.seed), suppress(Stop):
             (drive or program.drive)(seen.total)
@@ -78,9 +93,6 @@ def walk(
     program.builds += 1
     program.forwards += seen.total()
     program.backwards += seen.total()
-    for optimizer in order:
-        found.after.update(_places(order, optimizer))
-    return found
 
 
 def _places(order: list[Any], optimizer: Any) -> dict[Place, Tensor]:

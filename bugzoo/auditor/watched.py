@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bugzoo.auditor.program import Program
-from bugzoo.auditor.walk import walk
+from bugzoo.auditor.walk import go
 from bugzoo.finding import Finding, Note
 from bugzoo.watcher.watch import Watch
 
@@ -15,7 +15,7 @@ def examine(program: Program) -> list[Finding | Note]:
     watch = Watch([], [], discover=True)
     try:
         with watch as log:
-            walk(program, STEPS)
+            go(program, STEPS)
     except Exception as error:
         first = str(error).strip().partition("\n")[0]
         return [Note("skipped", f"the watch: {type(error).__name__}: {first}")]

@@ -24,7 +24,9 @@ At = Callable[[], Sequence[Tensor | None]]
 ASIDE, FAR, NEAR = 1e-3, 1e-5, 1e-10
 BESIDE = 3e-10  # a second small step: a function that is merely fast is linear there
 LEAVES = 4  # that are moved, one after the other
-CLEAR = 1e3  # roundings that a step of NEAR must be worth
+CLEAR = (
+    1e3  # roundings, of the result or of what it was before it cancelled, that a step must be worth
+)
 
 
 def examine(target: Target, inputs: tuple[Any, ...], gen: Generator) -> list[Finding]:
@@ -43,9 +45,13 @@ def examine(target: Target, inputs: tuple[Any, ...], gen: Generator) -> list[Fin
     dx = target.vjp(mine, g, y)
     center = [t.detach().clone() for t in y]
     for name, x in leaves[:LEAVES]:
+        if not bool((x != 0).any()):
+            continue
 
         def coarse(base: Sequence[Tensor | None], at: At, x: Tensor = x) -> bool:
-            return _coarse(base, at, x, randoms([x], gen)[0])
+            return _coarse(
+                base, at, x, randoms([x], gen)[0], target.largest / float(x.detach().abs().max())
+            )
 
         def backward() -> list[Tensor | None]:
             return target.vjp(mine, g)
@@ -63,7 +69,7 @@ def examine(target: Target, inputs: tuple[Any, ...], gen: Generator) -> list[Fin
     return []
 
 
-def _coarse(base: Sequence[Tensor | None], at: At, x: Tensor, u: Tensor) -> bool:
+def _coarse(base: Sequence[Tensor | None], at: At, x: Tensor, u: Tensor, steep: float) -> bool:
     """Do most of the numbers that follow x at a large step not follow it at a small one?"""
     far, near, beside = (_stepped(at, x, u, h) for h in (FAR, NEAR, BESIDE))
     seen = bad = 0
@@ -72,7 +78,8 @@ def _coarse(base: Sequence[Tensor | None], at: At, x: Tensor, u: Tensor) -> bool
             continue
         b, f, n, m = map(dense, (b, f, n, m))
         slope, close = (f - b) / FAR, (n - b) / NEAR
-        clear = slope.abs() * NEAR > CLEAR * torch.finfo(torch.float64).eps * b.abs().max()
+        size = max(float(b.abs().max()), steep)
+        clear = slope.abs() * NEAR > CLEAR * torch.finfo(torch.float64).eps * size
         straight = (n != b) & ((m - b - BESIDE / NEAR * (n - b)).abs() < 0.2 * (m - b).abs())
         seen += int(clear.sum())
         bad += int((clear & ~straight & ((close - slope).abs() > 0.5 * slope.abs())).sum())
