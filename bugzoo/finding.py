@@ -162,6 +162,13 @@ class Checkup(Result):
 
     done: list[str] = field(default_factory=list)
     given: int = 0  # of all passes those on inputs of the size given or more
+    values: bool = True  # the values of the gradient could be examined
+
+    @property
+    def headline(self) -> str:
+        if self.findings or self.values:
+            return super().headline
+        return "not examined: the values of the gradient; nothing else was found"
 
     @property
     def healthy(self) -> str:

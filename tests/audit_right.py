@@ -1278,3 +1278,24 @@ def complex_spectrum():
             )
 
     return loop(Model(), classify)
+
+
+@right
+def norm_comes_first():
+    """torch hands weight and bias of a norm over by keyword."""
+    return loop(
+        nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)), classify
+    )
+
+
+@right
+def parameters_as_one_vector():
+    """Shrunk by hand through .data, each step."""
+    model = net(6, 3)
+
+    def shrunk(m):
+        vector = nn.utils.parameters_to_vector(m.parameters())
+        nn.utils.vector_to_parameters(vector * 0.99, m.parameters())
+        return classify(m)
+
+    return loop(model, shrunk)

@@ -361,6 +361,41 @@ def test_a_script_is_audited_unchanged(script):
     assert "train.py:10" in wrong.output
 
 
+REVERSED = """
+import torch
+from torch import nn
+from torch.autograd import Function
+
+class Reverse(Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        return -g
+
+body, head = nn.Sequential(nn.Linear(6, 8), nn.Tanh()), nn.Linear(8, 3)
+optimizer = torch.optim.SGD([*body.parameters(), *head.parameters()], 0.1)
+for _ in range(5):
+    x = torch.randn(16, 6)
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(head(Reverse.apply(body(x))), x[:, :3].argmax(1)).backward()
+    optimizer.step()
+"""
+
+
+def test_a_surrogate_in_a_script_is_known_in_its_second_run(tmp_path):
+    """Another run of the file makes another class of the same name."""
+    file = tmp_path / "reversed.py"
+    file.write_text(REVERSED)
+
+    done = CliRunner().invoke(cli, ["audit", str(file)])
+
+    assert done.exit_code == 0, done.output
+    assert "identity" in done.output
+
+
 def test_a_maker_in_a_file_is_audited(script):
     """FILE.py::MAKE_RUN, as JSON."""
     made = CliRunner().invoke(cli, ["audit", "--json", f"{script.parent / 'helper.py'}::make_run"])

@@ -231,6 +231,66 @@ def test_hooks_and_modes_of_the_user_stay():
 # -- what is returned
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch's own
+def test_modules_under_function_transforms_run_as_ever():
+    """Inside vmap and jacrev tensors have no memory to look at; the steps around them are watched."""
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with bugzoo.watch(model, optimizer) as log:
+        for _ in range(4):
+            x = torch.randn(5, 3)
+            optimizer.zero_grad()
+            torch.func.vmap(model)(x)
+            torch.func.jacrev(model)(x[0])
+            torch.func.hessian(lambda v: model(v).square().sum())(x[0])
+            model(x).square().mean().backward()
+            optimizer.step()
+
+    assert log.ok and log.steps == 4, str(log)
+    assert not log.notes, str(log)
+
+
+def test_what_is_met_on_the_way_is_counted_once():
+    """Without names: the first step of an optimizer just met is no update by hand."""
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Watch([], [], discover=True) as log:
+        for _ in range(5):
+            optimizer.zero_grad()
+            model(torch.randn(5, 3)).square().mean().backward()
+            optimizer.step()
+
+    assert [r["step"] for r in log.records] == [1, 2, 3, 4, 5]
+
+
+def test_the_norm_of_a_large_gradient_is_that_of_a_part(monkeypatch):
+    """Between close looks; the whole is read where the part says something unusual."""
+    from bugzoo.watcher import norms
+
+    monkeypatch.setattr(norms, "LARGE", 64)
+    model = nn.Linear(64, 32, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    true = []
+    with bugzoo.watch(model, optimizer) as log:
+        for n in range(16):
+            optimizer.zero_grad()
+            weight = torch.ones(32)
+            if n == 8:  # all but two rows of the gradient are zero
+                weight[2:] = 0.0
+            if n == 9:
+                weight[7] = torch.nan
+            (model(torch.randn(16, 64)) * weight).square().mean().backward()
+            true.append(model.weight.grad.norm().item())
+            optimizer.step()
+
+    seen = [r["norm"] for r in log.records]
+    assert seen[8] == pytest.approx(true[8], rel=1e-5)
+    for n in (0, 1, 2, 3, 7):
+        assert seen[n] == pytest.approx(true[n], rel=1e-5)
+    assert seen[4:7] == pytest.approx(true[4:7], rel=0.5) and seen[4:7] != true[4:7]
+    assert seen[10] != seen[10]  # the weight is NaN from step 10 on: so is every part
+
+
 def test_the_log_reads_well():
     """Text of 80 columns, frames, HTML, JSON; readable while the loop still runs."""
     log = watched(programs.BROKEN["losses_in_a_list"][0])

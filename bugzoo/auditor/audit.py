@@ -126,7 +126,8 @@ def _observe(program: Program) -> _Observed:
     if not seen.calls:
         raise UserError(
             "the run never calls backward() or autograd.grad(): there is no gradient to examine.\n"
-            "Expected make_run() to return a callable that trains when it is called."
+            "Expected make_run() to return a callable that trains when it is called. Gradients that come "
+            "from torch.func alone cannot be audited."
         )
     if not seen.steps:
         raise UserError(
@@ -175,7 +176,7 @@ def _slopes(program: Program, seen: _Observed, corrupt: bool) -> list[Finding | 
     if corrupt:
         return [Note("skipped", "the slope of the loss: mend the write in place first")]
     length = period(seen.steps)
-    stops = seen.functions.surrogates | seen.functions.wrong
+    stops = {graph.title(cls) for cls in seen.functions.surrogates | seen.functions.wrong}
     # The first iteration will do where optimizers know the parameters; else one must have been seen.
     starts = (length,) if program.by_hand or -1 in seen.steps else (0, length)
     try:

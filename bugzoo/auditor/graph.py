@@ -98,3 +98,8 @@ def variable_name(p: Tensor) -> str:
 
 def shape(t: Tensor) -> str:
     return "x".join(map(str, t.shape)) or "scalar"
+
+
+def title(cls: Any) -> str:
+    """A class by name: a script that is run again makes another one."""
+    return f"{cls.__module__}.{cls.__qualname__}"

@@ -35,7 +35,7 @@ class Point:
 class Slopes:
     """The recorded iteration of a program, and differences of its losses along directions."""
 
-    def __init__(self, program: Program, start: int, length: int, stops: set[object]):
+    def __init__(self, program: Program, start: int, length: int, stops: set[str]):
         self.program, self.start, self.length, self.stops = program, start, length, stops
         self.wide = True
         self.jitter = 1e-3

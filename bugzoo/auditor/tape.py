@@ -79,7 +79,7 @@ class Player:
         tape: Tape,
         start: int,
         length: int,
-        stops: set[Any],
+        stops: set[str],
         *,
         play: bool = False,
         shift: Sequence[Tensor | None] = (),
@@ -195,7 +195,7 @@ class Player:
         name = getattr(func, "__name__", "")
         if "embedding" in name:
             self._contracts(name, args, kwargs)
-        self._maybe_inject(args)
+        self._maybe_inject((*args, *kwargs.values()))
         perform = self.session.perform
         if self.state != 2:
             return perform(func, args, kwargs)
@@ -220,7 +220,7 @@ class Player:
     def applied(self, cls: Any, args: tuple[Any, ...], run: Callable[[], Any]) -> Any:
         self.opaque()
         result = run()
-        if self.state != 2 or not (cls in self.stops or not torch.is_grad_enabled()):
+        if self.state != 2 or not (graph.title(cls) in self.stops or not torch.is_grad_enabled()):
             return result
         return self._stop(result, args, always=True)
 
@@ -292,7 +292,9 @@ class Player:
     def _write(self, func: Any, args: Any, kwargs: Any, targets: list[Tensor]) -> Any:
         """A write in place: into a parameter as the recorded change, elsewhere as recorded or live."""
         hit = sorted({n for t in targets for n in self.places.get(place(self._live(t)), ())})
-        if hit and (not torch.is_grad_enabled() or not any(t.requires_grad for t in targets)):
+        setter = getattr(func, "__name__", "") == "__set__"  # p.data = ...: no gradient is asked
+        plain = not torch.is_grad_enabled() or not any(t.requires_grad for t in targets)
+        if hit and (setter or plain):
             with self.session.silence(), torch.no_grad():
                 if not self.play:
                     before = {n: self.params[n].detach().clone() for n in hit}

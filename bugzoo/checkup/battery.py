@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bugzoo.checkup import (
     digits,
@@ -24,12 +23,14 @@ from bugzoo.checkup import (
 )
 from bugzoo.checkup.conventions import overwritten
 from bugzoo.checkup.given import first_line, written
+from bugzoo.checkup.guards import guarded
 from bugzoo.checkup.sizes import all_sizes, resized, small
 from bugzoo.checkup.target import Rejected, Target, copies, dense, flat
 from bugzoo.checkup.variation import Variation, accepts
 from bugzoo.finding import Checkup, Note
 
 PASSES = 2500  # forwards and backwards spent on variations, at most; they are small
+ASIDE = 0.3  # how far constant leaves are moved
 ALIKE = 3  # notes of one kind that are kept
 SLOW = 0.1  # seconds for one variation of a large size: then the others of that kind are left out
 
@@ -101,6 +102,9 @@ class Battery:
             return
         with suppress(Rejected):
             self._add("as given", double, value.starving(self.target, double, self.gen))
+        with moved_off(self.target.leaves(double), self.gen) as moved:
+            if moved:
+                self._value("constant parameters and inputs moved", double, shrink=False)
         count = len(self.target.plain(double))
         for n in range(min(count, 4) if count > 1 else 0):
             self._value(f"output {n} alone", double, only=n)
@@ -123,9 +127,7 @@ class Battery:
             self._note("skipped", "second order: the function does not take float64")
 
     def _variations(self, double: tuple[Any, ...]) -> None:
-        """Derived inputs. torch's fused attention does not check its arguments and writes past the
-        heap for keys and values of other sizes; its plain path, taken here, raises."""
-        with sdpa_kernel(SDPBackend.MATH):
+        with guarded():
             self._derived(double)
 
     def _derived(self, double: tuple[Any, ...]) -> None:
@@ -242,6 +244,27 @@ class Battery:
     def _note(self, kind: str, what: str) -> None:
         if sum(n.kind == kind for n in self.result.notes) < ALIKE:
             self.result.notes.append(Note(kind, what))
+
+
+@contextmanager
+def moved_off(leaves: list[tuple[str, Tensor]], gen: Generator) -> Iterator[bool]:
+    """Leaves that hold one number throughout, as weights of ones and gates of zero at the start do, are
+    given others for the block: at such a start wrong terms cancel. True where there are any."""
+    constant = [
+        (x, x.detach().clone())
+        for _, x in leaves
+        if x.layout == torch.strided and x.numel() and bool((x == x.reshape(-1)[0]).all())
+        if x.is_floating_point()
+    ]
+    try:
+        with torch.no_grad():
+            for x, _ in constant:
+                x.add_(torch.randn(x.shape, generator=gen, dtype=torch.float64).to(x), alpha=ASIDE)
+        yield bool(constant)
+    finally:
+        with torch.no_grad():
+            for x, old in constant:
+                x.copy_(old)
 
 
 def wide(target: Target, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

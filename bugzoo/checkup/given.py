@@ -36,8 +36,11 @@ def call_of(fn: Any, seed: int) -> Callable[..., Any]:
     return fn  # type: ignore[no-any-return]
 
 
-def inputs_of(make_inputs: Any, seed: int) -> tuple[tuple[Any, ...], bool]:
-    """(inputs, marked): all floating ones require grad where none was marked."""
+def inputs_of(make_inputs: Any, seed: int, held: bool = False) -> tuple[tuple[Any, ...], bool]:
+    """(inputs, marked): all floating ones require grad where none was marked.
+
+    `held`: the function has parameters of its own, so that inputs may be integers alone.
+    """
     made = make_inputs
     if callable(make_inputs) and not isinstance(make_inputs, Tensor | nn.Module):
         with seeded(seed):  # once: a maker that draws without its seed must show
@@ -51,7 +54,7 @@ def inputs_of(make_inputs: Any, seed: int) -> tuple[tuple[Any, ...], bool]:
     inputs = copies(tuple(made))
     tensors = [x for x in flat(inputs) if isinstance(x, Tensor)]
     floats = [x for x in tensors if x.is_floating_point() or x.is_complex()]
-    if not floats and not any(isinstance(x, nn.Module) for x in inputs):
+    if not floats and not held and not any(isinstance(x, nn.Module) for x in inputs):
         kinds = ", ".join(str(x.dtype) for x in tensors) or "no tensors"
         raise UserError(
             f"no differentiable input: got {kinds}; expected a floating or complex tensor"

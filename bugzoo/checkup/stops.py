@@ -3,7 +3,8 @@
     y = x * w.detach()          f frozen: the second factor stays; then the gradient g w is right
 
 Only calls in the function itself count, where gradients are recorded: inside the forward of a
-custom Function everything is cut off anyway, and a detach there declares nothing.
+custom Function everything is cut off anyway, and a detach there declares nothing. A buffer that the
+forward writes into, an average for example, is cut off likewise: what was written stays.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from bugzoo.checkup.target import Target
 
@@ -26,15 +28,24 @@ class Stops(Target):
         self.inner = target.fn
         self.held = target.held
         self.whole = target.whole
+        self.buffers = target.buffers
         self.tape: list[Tensor] = []
+        self.written: list[Tensor] = []
         self.recorded = False
         self.left = (
             False  # torch was left by way of NumPy, where a detach is needed and says nothing
         )
 
     def _held_still(self, *inputs: Any) -> Any:
-        with self._frozen():
+        with self._frozen(), _Written(self):
             return self.inner(*inputs)
+
+    @property
+    def words(self) -> str:
+        """What is held, in words; '' for nothing."""
+        detached = f"{len(self.tape)} detach()" if self.tape else ""
+        written = f"{len(self.written)} writes into buffers" if self.written else ""
+        return " and ".join(filter(None, (detached, written)))
 
     def plain(self, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
         """With gradients recorded, or the calls could not be told from those in a Function."""
@@ -43,8 +54,12 @@ class Stops(Target):
 
     @contextmanager
     def _frozen(self) -> Iterator[None]:
-        real, numpy = Tensor.detach, Tensor.numpy
+        base, numpy = Tensor.detach, Tensor.numpy
         played = iter(self.tape)
+
+        def real(x: Tensor) -> Tensor:
+            with torch._C.DisableTorchFunction():  # else a mode hands it back to the one below
+                return base(x)
 
         def detach(x: Tensor) -> Tensor:
             if not torch.is_grad_enabled():
@@ -65,5 +80,38 @@ class Stops(Target):
             yield
         finally:
             Tensor.numpy = numpy  # type: ignore[method-assign]
-            Tensor.detach = real  # type: ignore[method-assign]
+            Tensor.detach = base  # type: ignore[method-assign]
             self.recorded = True
+
+
+class _Written(TorchFunctionMode):
+    """Writes into buffers: recorded in the first run, repeated in the others."""
+
+    def __init__(self, stops: Stops):
+        super().__init__()
+        self.stops = stops
+        self.places = {id(b.tensor) for b in stops.buffers}
+        self.first = not stops.recorded
+        self.played = iter(stops.written)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if args and id(args[0]) in self.places and _writes(func):
+            with torch._C.DisableTorchFunction(), torch.no_grad():
+                if self.first:
+                    self.stops.written.append(args[0].clone())
+                else:
+                    old = next(self.played, None)
+                    if old is not None and old.shape == args[0].shape:
+                        args[0].copy_(old)
+        return out
+
+
+def _writes(func: Any) -> bool:
+    name = getattr(func, "__name__", "")
+    return (
+        name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) or name in WRITES
+    )
+
+
+WRITES = ("__iadd__", "__isub__", "__imul__", "__itruediv__")

@@ -23,6 +23,20 @@ class Rejected(Exception):
     """The forward does not accept these inputs, or gives nothing to differentiate."""
 
 
+class _Buffer:
+    """A buffer and what it held at first."""
+
+    def __init__(self, b: Tensor):
+        self.tensor, self.first, self.version = b, b.detach().clone(), b._version
+
+    def restore(self) -> None:
+        """Where it was written into, in a way that torch counts."""
+        if self.tensor._version != self.version:
+            with torch.no_grad():
+                self.tensor.copy_(self.first)
+            self.version = self.tensor._version
+
+
 @dataclass
 class Target:
     """`fn` and the passes spent on it. Every forward runs from the same random seed."""
@@ -40,8 +54,17 @@ class Target:
     last: list[Tensor | None] = field(default_factory=list)  # gradients handed out last
     held: list[tuple[str, Tensor]] = field(default_factory=list)
 
+    buffers: list[_Buffer] = field(
+        default_factory=list
+    )  # of modules: each call starts from the same
+
     def __post_init__(self) -> None:
         self.held = list(_held(self.fn))
+
+    def start_from(self, inputs: tuple[Any, ...]) -> None:
+        """Buffers are as they are now before every forward: one that it writes would be its memory."""
+        modules = dict.fromkeys(_modules(self.fn, inputs))
+        self.buffers = [_Buffer(b) for top in modules for b in top.buffers()]
 
     def leaves(self, inputs: tuple[Any, ...]) -> list[tuple[str, Tensor]]:
         """Names and tensors that require grad, each once: inputs first, then what the function holds."""
@@ -65,6 +88,8 @@ class Target:
         """The floating outputs. Raises Rejected when the function raises or returns none."""
         self.forwards += 1
         self.large += self.whole <= weight(inputs)
+        for buffer in self.buffers:
+            buffer.restore()
         with seeded(self.seed if seed is None else seed, self.others):
             before = _drawn() if self.forwards == 1 else None
             try:
@@ -228,7 +253,13 @@ def untouched(fn: Any, inputs: tuple[Any, ...]) -> Iterator[None]:
     """Buffers and modes of the modules that take part are put back: a check is no training."""
     modules = list(dict.fromkeys(_modules(fn, inputs)))
     modes = [(m, m.training) for top in modules for m in top.modules()]
-    buffers = [(b, b.detach().clone()) for top in modules for b in top.buffers()]
+    buffers = [
+        (m, name, b, b.detach().clone())
+        for top in modules
+        for m in top.modules()
+        for name, b in m._buffers.items()
+        if b is not None
+    ]
     grads = [(p, p.grad) for top in modules for p in top.parameters()]
     try:
         yield
@@ -236,7 +267,8 @@ def untouched(fn: Any, inputs: tuple[Any, ...]) -> Iterator[None]:
         for module, training in modes:
             module.training = training
         with torch.no_grad():
-            for b, old in buffers:
+            for module, name, b, old in buffers:
+                module._buffers[name] = b  # where another was put into its place
                 b.copy_(old)
         for p, grad in grads:
             p.grad = grad

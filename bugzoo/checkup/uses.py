@@ -47,6 +47,7 @@ def examine(
         twice,
         interleaved,
         alone,
+        frozen,
         edited,
         in_company,
         freed,
@@ -236,6 +237,52 @@ def alone(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
             yield Finding("contract", "the gradient depends on which other inputs require one",
                           found.words, error=found.error, variation=f"only {name} requires grad",
                           cause="ctx.needs_input_grad is asked for the wrong input")  # fmt: skip
+
+
+def frozen(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
+    """Parameters get the same gradient where the inputs, or one of themselves, require none."""
+    parameters = [(name, x) for name, x in target.leaves(inputs) if _inside(name)]
+    if not parameters:
+        return
+    y = target.forward(inputs)
+    g = cotangents(y, gen)
+    leaves = target.leaves(inputs)
+    want = dict(
+        zip([id(x) for _, x in leaves], _copy(target.vjp(inputs, _fresh(g), y)), strict=True)
+    )
+    given = [x for name, x in leaves if not _inside(name)]
+    for words, off in (
+        ("the inputs require no grad", given),
+        *((f"{name} requires no grad", [x]) for name, x in parameters[:4] if len(leaves) > 1),
+    ):
+        if not off:
+            continue
+        try:
+            for x in off:
+                x.requires_grad_(False)
+            left = [x for _, x in target.leaves(inputs)]
+            y = target.forward(inputs)
+            got = target.vjp(inputs, _fresh(g), y) if any(t.requires_grad for t in y) else []
+            found = _furthest(target, inputs, got, [want[id(x)] for x in left]) if got else None
+        except Rejected:
+            continue
+        except Exception as error:
+            yield Finding("contract", f"the backward raises {type(error).__name__}: {_first(error)}",
+                          variation=words)  # fmt: skip
+            continue
+        finally:
+            for x in off:
+                x.requires_grad_(True)
+        if found:
+            yield Finding("contract", "the gradient depends on which other inputs require one",
+                          found[1], error=found[0], variation=words,
+                          cause="ctx.needs_input_grad is asked for the wrong input")  # fmt: skip
+            return
+
+
+def _inside(name: str) -> bool:
+    """Of a leaf that is no tensor argument: a parameter, or what the function holds."""
+    return "," in name or not name.startswith("input")
 
 
 def edited(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:

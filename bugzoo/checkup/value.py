@@ -116,11 +116,11 @@ def _explained(
             notes.append(said)
     stops = Stops(target)
     stops.plain(inputs)
-    if stops.tape and not stops.left and (stopped or not _starved(target, inputs, g, dx, u)):
+    if stops.words and not stops.left and (stopped or not _starved(target, inputs, g, dx, u)):
         t = slope(stops, inputs, u, g)
         target.forwards += stops.forwards
         if t.finite and not suspicious(t, dx, u):
-            what = f"{len(stops.tape)} detach() in the function explain the gradient: {dot(dx, u):.4g} for"
+            what = f"{stops.words} in the function explain the gradient: {dot(dx, u):.4g} for"
             return Seen(
                 [], [*notes, Note("stop_gradient", f"{what} {s.value:.4g} along a direction")]
             )
@@ -231,9 +231,7 @@ def _not_finite(target: Target, inputs: tuple, leaves: list, dx: Grads, g: tuple
             max(growth) > 3 and not bool(d[element].isnan()) and not guarded(target, inputs, growth)
         )
         if not s.finite or infinite or forgivable(target, inputs, growth):
-            return Seen(
-                [], [Note("convention", f"gradient {number(d[element])}, slope infinite: {where}")]
-            )
+            return Seen([], [_no_slope(number(d[element]), where)])
         count = int((~d.isfinite()).sum())
         return Seen([Finding(
             "value", f"the gradient is {number(d[element])} in {count} of {d.numel()} elements where "
@@ -241,6 +239,14 @@ def _not_finite(target: Target, inputs: tuple, leaves: list, dx: Grads, g: tuple
             cause="0/0, or inf times 0, inside the backward",
         )])  # fmt: skip
     return None
+
+
+def _no_slope(given: float, where: str) -> Note:
+    if given == given:
+        return Note("convention", f"gradient {given}, slope infinite: {where}")
+    return Note(
+        "risk", f"the gradient is NaN and the function is finite, if steep: {where}; guard it"
+    )
 
 
 def _chosen(g: tuple[Tensor, ...], used: list[bool]) -> tuple[Tensor | None, ...]:

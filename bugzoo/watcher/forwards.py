@@ -67,11 +67,15 @@ class Forwards:
         self._storages.clear()
 
     def _enter(self, module: nn.Module, args: Any) -> None:
+        if torch._C._are_functorch_transforms_active():
+            return  # its tensors have no memory of their own to look at
         if self._depth == 0 and id(module) not in self.layers:
             self.listener.met(module)
         self._depth += 1
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        if torch._C._are_functorch_transforms_active():
+            return
         self._depth = max(0, self._depth - 1)
         layer = self.layers.get(id(module))
         if layer is None or layer.ref() is not module:
@@ -81,7 +85,7 @@ class Forwards:
             self.taped += node is not None
             layer.taped += node is not None and module.training
             if self.curious:
-                self._follow(layer, args, output, node)
+                self.listener.guard(self._follow, layer, args, output, node)
         elif module.training:
             layer.untaped += 1
         self.listener.ran(layer, node, output)

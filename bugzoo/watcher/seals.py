@@ -89,6 +89,7 @@ def saved(node: Any) -> Iterator[tuple[str, Tensor]]:
 def _fit(t: Any) -> bool:
     return (
         isinstance(t, Tensor)
+        and not torch._C._functorch.is_functorch_wrapped_tensor(t)
         and t.layout is torch.strided
         and t.numel() > 0
         and t.device.type != "meta"

@@ -87,6 +87,9 @@ class Tap:
 
     def _updates(self) -> None:
         """What became of parameters without an optimizer since the last backward?"""
+        for a in self._handles:
+            if a.owned:  # it has been found in an optimizer since
+                a.value = None
         mine = [
             a
             for a in self._handles

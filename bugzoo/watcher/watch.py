@@ -292,7 +292,8 @@ class Watch:
 
     @property
     def seals_on(self) -> bool:
-        return self.forwards.curious and not self._saved_hooks
+        transformed = torch._C._are_functorch_transforms_active()
+        return self.forwards.curious and not self._saved_hooks and not transformed
 
     # -- forwards
 
