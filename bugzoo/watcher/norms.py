@@ -31,11 +31,14 @@ class Norms:
     def __init__(self, numbers: samples.Samples):
         self._numbers = numbers
         self._whole: dict[Account, float] = {}
+        self.doubt = False  # an output was not finite: the next time all is read
 
     def of(
         self, accounts: Sequence[Account], grads: Sequence[Tensor], turn: int | None
     ) -> list[Known]:
         """A number or a handle for each gradient; `turn` says which part, None that all is read."""
+        if self.doubt:
+            turn, self.doubt = None, False
         found: list[Known] = [0.0] * len(grads)
         kinds: dict[Any, list[int]] = {}
         for n, g in enumerate(grads):

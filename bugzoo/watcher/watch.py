@@ -527,7 +527,9 @@ class Watch:
         if kind == "clip":
             judge.clip_line, judge.clipped = event[1], True
         elif kind == "output":
-            judge.outputs.append((event[1], numbers[event[2]][0]))
+            total = numbers[event[2]][0]
+            judge.outputs.append((event[1], total))
+            self.norms.doubt |= not _finite(total)
         elif kind == "weight":
             _, number, name, handle, rows, term = event
             if number in self.tap.ledger.tasks:
