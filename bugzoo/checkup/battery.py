@@ -24,7 +24,9 @@ from bugzoo.checkup import (
 from bugzoo.checkup.conventions import overwritten
 from bugzoo.checkup.given import first_line, written
 from bugzoo.checkup.guards import guarded
+from bugzoo.checkup.padding import mask
 from bugzoo.checkup.sizes import all_sizes, resized, small
+from bugzoo.checkup.stops import Stops
 from bugzoo.checkup.target import Rejected, Target, copies, dense, flat
 from bugzoo.checkup.variation import Variation, accepts
 from bugzoo.finding import Checkup, Note
@@ -166,9 +168,17 @@ class Battery:
             self._value(v.name, v.inputs, frozen=v.frozen, shrink=not v.special)
             if v.special and not self.stopped:
                 leaf = v.special[0][0]
-                elements = [element for _, element in v.special]
+                padded = mask(self.target, self.target.leaves(v.inputs)).get(leaf)
+                elements = [e for _, e in v.special if padded is None or not bool(padded[e])]
                 seen = special.at(self.target, v.inputs, leaf, elements, self.gen)
-                self._add(v.name, v.inputs, seen)
+                if not (seen.findings and self._writes_buffers(v.inputs)):
+                    self._add(v.name, v.inputs, seen)
+
+    def _writes_buffers(self, inputs: tuple[Any, ...]) -> bool:
+        """Into buffers that hold still in no difference quotient: single slopes say nothing then."""
+        stops = Stops(self.target)
+        stops.plain(inputs)
+        return bool(stops.written)
 
     def _value(self, name: str, inputs: tuple[Any, ...], only: int | None = None,
                frozen: dict[int, Tensor] | None = None, shrink: bool = True) -> None:  # fmt: skip

@@ -12,6 +12,7 @@ from torch import Tensor
 from bugzoo.checkup.battery import Battery
 from bugzoo.checkup.deadline import Late, deadline
 from bugzoo.checkup.given import call_of, inputs_of
+from bugzoo.checkup.padding import contracts
 from bugzoo.checkup.target import Rejected, Target, copies, dense, untouched, weight
 from bugzoo.errors import UserError
 from bugzoo.finding import ORDER, Checkup, Cost, Finding, Note
@@ -71,6 +72,7 @@ def check(
             with deadline(None if budget is None else 2 * budget + 1):
                 first = _trial_run(target, inputs)
                 started = True
+                target.padding = contracts(target, inputs)
                 random = _randomness(target, inputs, first, result)
                 battery = Battery(target, inputs, gen, result, late, declared, random, second_order)
                 battery.run()

@@ -202,6 +202,9 @@ def _like(x: Tensor, shape: tuple[int, ...], gen: Generator) -> Tensor:
     count = _count(shape)
     first = values[_draws(len(values), count, gen)]
     if not floating:
+        if x.dim() == 1 and len(x) > 1 and x[0] == 0 and bool((x[1:] > x[:-1]).all()):
+            first = first.sort().values  # where rows begin: offsets stay in order, from 0
+            first[:1] = 0
         return first.reshape(shape)
     share = torch.rand(count, generator=gen, dtype=torch.float64).to(x.dtype)
     second = values[torch.randint(len(values), (count,), generator=gen)]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from bugzoo.checkup.inner import Inner
 from bugzoo.checkup.target import Target
 
 
@@ -31,13 +32,14 @@ class Stops(Target):
         self.buffers = target.buffers
         self.tape: list[Tensor] = []
         self.written: list[Tensor] = []
+        self.surrogates = Inner()
         self.recorded = False
         self.left = (
             False  # torch was left by way of NumPy, where a detach is needed and says nothing
         )
 
     def _held_still(self, *inputs: Any) -> Any:
-        with self._frozen(), _Written(self):
+        with self.surrogates.recording(not self.recorded), self._frozen(), _Written(self):
             return self.inner(*inputs)
 
     @property
@@ -45,7 +47,9 @@ class Stops(Target):
         """What is held, in words; '' for nothing."""
         detached = f"{len(self.tape)} detach()" if self.tape else ""
         written = f"{len(self.written)} writes into buffers" if self.written else ""
-        return " and ".join(filter(None, (detached, written)))
+        count = self.surrogates.count
+        inner = f"{count} Functions with a gradient by design" if count else ""
+        return " and ".join(filter(None, (detached, written, inner)))
 
     def plain(self, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
         """With gradients recorded, or the calls could not be told from those in a Function."""

@@ -54,6 +54,9 @@ class Target:
     last: list[Tensor | None] = field(default_factory=list)  # gradients handed out last
     held: list[tuple[str, Tensor]] = field(default_factory=list)
 
+    padding: dict[str, int] = field(
+        default_factory=dict
+    )  # leaf -> row without a gradient, by contract
     buffers: list[_Buffer] = field(
         default_factory=list
     )  # of modules: each call starts from the same

@@ -509,7 +509,7 @@ def _furthest(
 
 
 def _size(a: Tensor | None, b: Tensor) -> float:
-    sizes = [t.abs().max().item() for t in (a, b) if t is not None and t.numel()]
+    sizes = [dense(t).abs().max().item() for t in (a, b) if t is not None and t.numel()]
     return max(map(float, sizes), default=0.0)
 
 

@@ -26,9 +26,13 @@ from bugzoo.checkup.judgement import (
     suspicious,
 )  # fmt: skip
 from bugzoo.checkup.locate import locate
+from bugzoo.checkup.padding import mask
 from bugzoo.checkup.stops import Stops
 from bugzoo.checkup.target import Target, dense
 from bugzoo.finding import Finding, Note
+
+WIDER = 1e3  # times the usual step, to look past the tolerance of a forward that iterates
+ROUGH = 0.1  # of the slope: what a tolerance may do to it
 
 
 def examine(
@@ -49,6 +53,8 @@ def examine(
     y = target.forward(inputs)
     if not leaves or not y or not all(bool(t.detach().isfinite().all()) for t in map(dense, y)):
         return Seen()
+    for n, row in mask(target, leaves).items():
+        frozen = {**(frozen or {}), n: row | (frozen or {}).get(n, torch.zeros_like(row))}
     used = [t.requires_grad for t in y]
     if not any(used):
         used = [True for _ in y]  # the graph is cut: none passes anything on
@@ -91,7 +97,33 @@ def examine(
             return Seen()
         if again.kinked and between(dot(dx, u), again):
             return Seen()
+    rough = _inexact(target, inputs, g, u, dx, again)
+    if rough:
+        return Seen([], [rough])
     return _explained(target, inputs, gen, g, u, dx, again, stopped)
+
+
+def _inexact(
+    target: Target, inputs: tuple, g: tuple, u: Grads, dx: Grads, near: Slope
+) -> Note | None:
+    """A forward that iterates to a tolerance is a staircase, or off by a little, from close by: does the
+    gradient agree with its slope over a hundred times larger steps, and only with that?"""
+    mine = dot(dx, u)
+    gap = abs(mine - near.value)
+    if gap > ROUGH * abs(near.value):
+        return None  # a forward so inexact would be of no use
+    far, middle = (slope(target, inputs, u, g, shrink=k) for k in (WIDER, WIDER / 3))
+    if not far.finite or not middle.finite:
+        return None
+    best = (9 * middle.value - far.value) / 8  # the curvature taken out
+    error = abs(best - middle.value) / 4 + middle.error
+    if max(abs(mine - best), error) < 0.2 * gap:
+        return Note(
+            "inexact",
+            f"from close by the forward has the slope {near.value:.6g}, over wider steps {best:.6g}, and the "
+            f"gradient gives {mine:.6g}: it stops at a tolerance, or rounds",
+        )
+    return None
 
 
 def _explained(
@@ -254,6 +286,6 @@ def _chosen(g: tuple[Tensor, ...], used: list[bool]) -> tuple[Tensor | None, ...
 
 
 def _still(u: list[Tensor], frozen: dict[int, Tensor] | None) -> Grads:
-    for n, mask in (frozen or {}).items():
-        u[n] = torch.where(mask, torch.zeros_like(u[n]), u[n])
+    for n, still in (frozen or {}).items():
+        u[n] = torch.where(still, torch.zeros_like(u[n]), u[n])
     return list(u)
