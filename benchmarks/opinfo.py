@@ -19,6 +19,8 @@ import torch
 import bugzoo
 from bugzoo.errors import UserError
 
+UNSAFE = {"native_batch_norm", "_native_batch_norm_legit", "_batch_norm_with_update"}  # write past the
+# heap where running statistics have another size; torch.nn.functional.batch_norm asks before
 LIMIT = 20  # seconds of processor time for one sample
 
 
@@ -68,7 +70,7 @@ def main(first: int, last: int) -> None:
     counts: Counter = Counter()
     operators, start = 0, time.process_time()
     for op in op_db[first:last]:
-        if not op.supports_autograd or torch.float64 not in op.dtypes:
+        if not op.supports_autograd or torch.float64 not in op.dtypes or op.name in UNSAFE:
             continue
         operators += 1
         for call, inputs in samples(op):
