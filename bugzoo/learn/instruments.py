@@ -138,8 +138,8 @@ def _norm(bench: Bench, kind: Any) -> Reading:
 
 
 def _cases(bench: Bench, kind: Any) -> Reading:
-    """The relative error in each hidden case."""
-    lines, values = [], dict[str, float]()
+    """The relative error in each hidden case; why one fails that has none, said once."""
+    lines, values, told = [], dict[str, float](), set[str]()
     for case in bench:
         made, true = bench.truth(case)
         seen = judge._operation(case, made, true, measure(kind.apply, made))
@@ -148,8 +148,10 @@ def _cases(bench: Bench, kind: Any) -> Reading:
         lines.append(
             f"{case.name:<18} {seen.size:<14} {said:>8}{'   ' + seen.note if seen.note else ''}"
         )
-        if seen.words and not math.isfinite(error):
-            lines.append(f"    {' '.join(w.strip() for w in seen.words[: 1 + seen.raised])}")
+        reason = " ".join(w.strip() for w in seen.words[: 1 + seen.raised])
+        if reason and not math.isfinite(error) and reason not in told:
+            lines.append(f"    {reason}")
+            told.add(reason)
         values[f"error in {case.name}"] = error
     return Reading(tuple(lines), values)
 

@@ -103,7 +103,13 @@ def report(found: Report, seconds: float, colour: bool = False) -> list[str]:
         broken = ", ".join(found.regressions)
         lines += wrapped(f"Right before and broken now: {broken}")
     for remark in found.remarks:
-        lines += wrapped(remark)
+        lines += wrapped(f"{remark[:1].upper()}{remark[1:]}{'' if remark.endswith('?') else '.'}")
+    if found.timed_out and found.outcomes:  # nothing was measured: no table
+        said = found.outcomes[0].words[0]
+        lines[0] = (
+            paint(" Stopped before any case was done.", "red", colour) + f"  ({seconds:.1f} s)"
+        )
+        return lines + wrapped(f"{said[:1].upper()}{said[1:]}")
     wide = min(20, max(6, *(len(o.size) for o in found.outcomes)))
     longest = 24 if any(o.note for o in found.outcomes) else 6  # "right, but all is 0 here"
     room = WIDTH - 27 - wide - longest
@@ -233,7 +239,8 @@ def difference(exhibit: Exhibit) -> list[str]:
         if tag != "equal":
             reads = "reads      " if b > a else "too much   "
             wanted = "should be  " if d > c else "missing    "
-            lines += [p for s in wrong[c:d] if s.strip() for p in _code(reads, s)]
+            kept = [s for s in wrong[c:d] if s.strip() and not s.startswith(("import ", "from "))]
+            lines += [p for s in kept for p in _code(reads, s)]
             lines += [p for s in good[a:b] if s.strip() for p in _code(wanted, s)]
     return lines[:14]
 
