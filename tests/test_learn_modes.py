@@ -489,7 +489,7 @@ def test_what_is_missing_or_moved_is_said_so():
     assert views.difference(zeroed) == ["   missing    self.optimizer.zero_grad()"]
     assert "belongs behind" in hints.rung(moved, 0, "fix", 4)[0]
     said = "\n".join(views.difference(moved))
-    assert "stands at" in said and "belongs behind" in said and "should be" not in said
+    assert "misplaced" in said and "belongs behind" in said and "should be" not in said
 
 
 def test_the_first_hint_names_a_reading_that_shows_the_fault():

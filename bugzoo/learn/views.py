@@ -232,7 +232,7 @@ def difference(exhibit: Exhibit) -> list[str]:
     if place := text.moved(exhibit.correct, exhibit.shown):
         line, before = place
         return [
-            *_code("stands at  ", f"{line:d}  {wrong[line - 1].strip()}"),
+            *_code("misplaced       ", wrong[line - 1].strip()),
             *_code("belongs behind  ", before),
         ]
     for tag, a, b, c, d in text.blocks(exhibit.correct, exhibit.shown):
