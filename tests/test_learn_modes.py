@@ -21,11 +21,13 @@ from bugzoo.learn import (
     program,
     shape,
     text,
+    views,
 )
 from bugzoo.learn import path as paths
 from bugzoo.learn.exercise import Exercise, parse
 from bugzoo.learn.jobs import Bench
 from bugzoo.learn.judge import examine
+from bugzoo.learn.reading import said
 
 GOOD_CHECK = """
 import torch
@@ -467,3 +469,65 @@ def test_messages_can_be_made_for_any_mutant(seed):
         assert hints.rung(e, seed, "find", n)
     assert fix.check(e, seed, "b.py", text=e.correct).solved
     assert all(o.ok for o in examine(held, fix.measured(held, e.right.cls)))
+
+
+def test_an_import_is_no_answer_and_is_not_shown_as_one():
+    """A mistake that needs an import is at its own line; constants beside the class are shown."""
+    leaf = pool.named("plain_step/loss_from_number")
+    assert [leaf.shown.splitlines()[n - 1].strip()[:12] for n in leaf.lines] == ["loss = torch"]
+    assert not any("import" in line for line in views.difference(leaf))
+    shown = "\n".join(text.code_lines(pool.named("rms_norm/keepdim_forgotten").shown))
+    assert "BLOCK = 4" in shown and "import" not in shown
+
+
+def test_what_is_missing_or_moved_is_said_so():
+    """A gap is no wrong line; a line in the wrong place is right in itself."""
+    zeroed, moved = (
+        pool.named(n) for n in ("plain_step/never_zeroed", "loss_scale/clipped_before_unscaled")
+    )
+    assert "missing here" in hints.rung(zeroed, 0, "find", 3)[0]
+    assert views.difference(zeroed) == ["   missing    self.optimizer.zero_grad()"]
+    assert "belongs behind" in hints.rung(moved, 0, "fix", 4)[0]
+    said = "\n".join(views.difference(moved))
+    assert "misplaced" in said and "belongs behind" in said and "should be" not in said
+
+
+def test_the_first_hint_names_a_reading_that_shows_the_fault():
+    """Not one that reads 0 here as for the right program, and 'again' where it was bought."""
+    leak = pool.named("logged_step/total_keeps_graphs")
+    assert "`memory`" in hints.rung(leak, 0, "find", 1)[0]
+    assert hints.rung(leak, 0, "find", 1, ["memory"])[0].startswith("Look again at")
+
+
+def test_a_refutation_speaks_as_the_screen_does():
+    """'never' and 'none', not the numbers that stand for them."""
+    assert said("first wrong step in sgd", 0.0) == "never"
+    assert said("gradient of 0.bias after step 1", -1.0) == "none"
+    assert said("error in rows", float("inf")) == "a failure"
+    rms = pool.named("rms_norm/keepdim_forgotten")
+    words = " ".join(find.refuted(rms, 6, 25, ["ones"]))
+    assert "it would not raise, yours does" in words and "inf" not in words
+
+
+def test_every_line_of_a_report_fits_and_none_loses_its_ratio():
+    """Long names of parameters and cases: the number goes below, nothing is cut."""
+    for about in (
+        "loss_scale/clipped_before_unscaled",
+        "accumulation/not_divided",
+        "watched/look_writes_gradient",
+    ):
+        e = pool.named(about)
+        lines = views.report(fix.check(e, 1, "f.py", text=fix.source(e, 1)), 0.1)
+        assert all(len(s) <= 78 for s in lines)
+        assert "..." not in "".join(lines) and "times as far" in "".join(lines)
+    for about in ("cross_entropy/always_divided", "watched/look_writes_gradient"):
+        formula = views.formula(pool.named(about).op)
+        assert all(len(s) <= 78 and not s.endswith("...") for s in formula)
+
+
+@pytest.mark.parametrize("call", ["raise SystemExit", "__import__('os')._exit(3)"])
+def test_a_program_that_ends_the_check_gets_a_sentence(batch_mean, call):
+    """Not a silent exit."""
+    broken = fix.source(batch_mean, 0).replace("mean_g = g.mean()", call)
+    with pytest.raises(UserError, match="ends the whole program"):
+        fix.check(batch_mean, 0, "f.py", text=broken)

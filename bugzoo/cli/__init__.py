@@ -29,12 +29,22 @@ def cli() -> None:
     """
 
 
+def _folded(said: str) -> str:
+    """On a terminal a long message breaks between words; in a pipe or a log it stays one line."""
+    if not sys.stderr.isatty():
+        return said
+    import textwrap
+
+    kept = {"width": 78, "break_long_words": False, "break_on_hyphens": False}
+    return "\n".join(textwrap.fill(s, **kept) or s for s in said.split("\n"))  # type: ignore[arg-type]
+
+
 def main() -> None:
     """Entry point: mistakes of the user become one message and exit code 2."""
     try:
         code = cli.main(standalone_mode=False)
     except UserError as error:
-        click.echo(f"bugzoo: {error}", err=True)
+        click.echo(_folded(f"bugzoo: {error}"), err=True)
         sys.exit(2)
     except click.ClickException as error:
         error.show()

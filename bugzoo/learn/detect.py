@@ -318,4 +318,9 @@ def _ones(e: Exhibit, subject: Subject) -> list[str]:
             f"Your g was all ones. For this operation the true dx is then 0 (at most {sizes[0]:.0e}), and "
             f"so is the twin's: you compared 0 with 0."
         ]
+    if sizes[0] < 1e-9 and max(sizes) < 1e-4:
+        return [
+            f"Your g was all ones. For this operation the true dx is then 0, and the twin's at most "
+            f"{sizes[1]:.0e}: there was next to nothing to compare. Use a random one."
+        ]
     return ["Your g was all ones, the gradient of a sum. Use a random one."]

@@ -145,8 +145,7 @@ def refuted(exhibit: Exhibit, seed: int, line: int, looks: list[str]) -> list[st
             theirs = reading(exhibit, other, seed, name)
             if at := mine.differs(theirs):
                 against[name] += 1
-                measured, would = mine.values[at], theirs.values.get(at, float("nan"))
-                example.setdefault(name, _contradiction(name, at, measured, would))
+                example.setdefault(name, _contradiction(name, at, mine, theirs))
                 break
         else:
             left += 1
@@ -158,15 +157,22 @@ def refuted(exhibit: Exhibit, seed: int, line: int, looks: list[str]) -> list[st
         lines = [f"Not line {line}. {ways.capitalize()} {verb} tried:"]
     lines += [f"  {n} of them: {example[name]}" for name, n in against.most_common()]
     if left:
-        lines.append(f"  {left} of them read just like yours. Another instrument would have told.")
+        verb = "reads" if left == 1 else "read"
+        lines.append(
+            f"  {left} of them {verb} just like yours. Another instrument would have told."
+        )
     return lines
 
 
-def _contradiction(name: str, at: str, measured: float, would: float) -> str:
+def _contradiction(name: str, at: str, mine: Reading, theirs: Reading) -> str:
+    """Which number of the reading says so, in the words of the screen."""
     if at.startswith("shape of"):
         return f"{name}: the {at} would be another"
-    said = "nothing" if would != would else f"{would:.3g}"
-    return f"{name}: {at} would be {said}, you measured {measured:.3g}"
+    if at.startswith("raises"):
+        return f"{name}: it would not raise, yours does"
+    if "raises" in theirs.values:
+        return f"{name}: it would raise, yours does not"
+    return f"{name}: {at} would be {theirs.says(at)}, you measured {mine.says(at)}"
 
 
 def broken_at(exhibit: Exhibit, line: int) -> list[Exhibit]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from bugzoo.errors import UserError
 from bugzoo.learn import program
 from bugzoo.learn.jobs import Bench
 from bugzoo.learn.judge import Outcome, Report, examine
@@ -83,15 +84,26 @@ def check(
     remarks = [said for said in (program.outside(exhibit, source, file),) if said]
     if not allow_autograd and (said := program.asks_autograd(source, exhibit.shown)):
         remarks.append(said)
+    if program.ends(source):
+        raise UserError(_ends(file))
     held = bench(exhibit, seed)
     try:
         with deadline(limit):
             kind = program.compiled(source, file, exhibit.name)
             return _judged(exhibit, seed, held, kind, file, remarks, allow_autograd)
+    except SystemExit:
+        raise UserError(_ends(file)) from None
     except Overdue:
         said = f"not done after {limit:g} s of processor time: is there a loop that never ends?"
         late = Outcome("all", "-", float("inf"), 0.0, (said,), raised=True)
         return Report([late], before(exhibit, seed), timed_out=True)
+
+
+def _ends(file: str) -> str:
+    return (
+        f"{file} ends the whole program (exit): a backward pass returns gradients. Take the call out and "
+        f"check again; nothing has been scored."
+    )
 
 
 def _judged(

@@ -3,9 +3,12 @@
 Only the question is written by hand, one a family. All else is computed from the exhibit.
 """
 
+import difflib
 import random
+import warnings
+from collections.abc import Sequence
 
-from bugzoo.learn import find, instruments, text
+from bugzoo.learn import find, instruments, program, text
 from bugzoo.learn.fix import before, bench, header
 from bugzoo.learn.pool import Exhibit, exhibits
 
@@ -43,13 +46,16 @@ PLANT = (
 )
 
 
-def rung(exhibit: Exhibit, seed: int, mode: str, number: int) -> list[str]:
-    """The text of rung 1 to 4."""
-    made = {1: _where, 2: _family, 3: _line, 4: _shuffled}[number]
-    return made(exhibit, seed, mode)
+def rung(
+    exhibit: Exhibit, seed: int, mode: str, number: int, looks: Sequence[str] = ()
+) -> list[str]:
+    """The text of rung 1 to 4. `looks`: instruments that were bought already."""
+    if number == 1:
+        return _where(exhibit, seed, mode, looks)
+    return {2: _family, 3: _line, 4: _shuffled}[number](exhibit, seed, mode)
 
 
-def _where(exhibit: Exhibit, seed: int, mode: str) -> list[str]:
+def _where(exhibit: Exhibit, seed: int, mode: str, looks: Sequence[str]) -> list[str]:
     if mode == "fix":
         held = bench(exhibit, seed)
         right = before(exhibit, seed)
@@ -62,13 +68,16 @@ def _where(exhibit: Exhibit, seed: int, mode: str) -> list[str]:
         said = "It is wrong in every case" if wrong else "Every value is right"
         return [f"{said}: the mistake is in {_listed(list(exhibit.methods))}."]
     name, told, of = best(exhibit, seed)
-    return [
-        f"Measure `{name}`: of {of} other mistakes in this program {told} look different there."
-    ]
+    verb = "Look again at" if name in looks else "Measure"
+    others = f"{told} look" if told != 1 else "1 looks"
+    return [f"{verb} `{name}`: of {of} other mistakes in this program {others} different there."]
 
 
 def best(exhibit: Exhibit, seed: int) -> tuple[str, int, int]:
-    """The instrument that best tells the exhibit from other mistakes, the cheapest of equals."""
+    """The instrument that best tells the exhibit from other mistakes, the cheapest of equals.
+
+    One that reads on the exhibit as on the right program comes last: it tells others, not this one.
+    """
     others = [
         e for e in exhibits(exhibit.op) if e.code != exhibit.code and e.correct == exhibit.correct
     ]
@@ -76,13 +85,18 @@ def best(exhibit: Exhibit, seed: int) -> tuple[str, int, int]:
     random.Random(exhibit.code).shuffle(others)
     others = others[: OTHERS if exhibit.right.kind == "operation" else OTHERS // 2]
     found = []
-    for name, instrument in instruments.listed(bench(exhibit, seed)).items():
+    held = bench(exhibit, seed)
+    fine = program.compiled(exhibit.correct, f"<{exhibit.code}>", exhibit.name)
+    for place, (name, instrument) in enumerate(instruments.listed(held).items()):
         if name == "loss":
             continue
         mine = find.reading(exhibit, exhibit, seed, name)
         told = sum(mine.looks(find.reading(exhibit, o, seed, name)) for o in others)
-        found.append((-told, instrument.price, name))
-    told, _, name = min(found)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            silent = not mine.differs(instruments.read(instrument, held, fine))
+        found.append((silent, -told, instrument.price, place, name))
+    _, told, _, _, name = min(found)
     return name, -told, len(others)
 
 
@@ -94,12 +108,24 @@ def _line(exhibit: Exhibit, seed: int, mode: str) -> list[str]:
     lines = exhibit.shown.splitlines()
     offset = header(exhibit, seed).count("\n") if mode == "fix" else 0
     shown = [f"{n + offset:4d}  {lines[n - 1].strip()}" for n in exhibit.lines[:4]]
-    return ["It is here:", *shown]
+    between = text.gap(exhibit.correct, exhibit.shown)
+    return ["Something is missing here:" if between else "It is here:", *shown]
 
 
 def _shuffled(exhibit: Exhibit, seed: int, mode: str) -> list[str]:
     """The right line, the wrong one and other wrong ones, in an order that says nothing."""
     rng = random.Random(f"{exhibit.code}:{seed}")
+    if place := text.moved(exhibit.correct, exhibit.shown):
+        line, behind = place
+        said = exhibit.shown.splitlines()
+        near = [s.strip() for s in said[max(0, line - 5) : line + 5] if s.strip()]
+        near = [
+            s for s in near if s not in (behind, said[line - 1].strip(), said[line - 2].strip())
+        ]
+        places = [behind, *rng.sample(sorted(set(near)), min(3, len(set(near))))]
+        rng.shuffle(places)
+        return ["The line is right, its place is not. It belongs behind one of these:",
+                *(f"  {s}" for s in places)]  # fmt: skip
     right: list[str] = []
     after, before_ = exhibit.correct.splitlines(), exhibit.shown.splitlines()
     wrong: list[str] = []
@@ -112,8 +138,18 @@ def _shuffled(exhibit: Exhibit, seed: int, mode: str) -> list[str]:
         for e in find.broken_at(exhibit, line):
             shown = e.shown.splitlines()
             others += [shown[n - 1].strip() for n in e.lines[:1]]
+    own = [
+        s.strip() for s in before_ if s.strip().endswith(")") and not s.strip().startswith("def ")
+    ]
     others = [o for o in dict.fromkeys(others) if o not in right + wrong]
-    rng.shuffle(others)
+    own = [o for o in dict.fromkeys(own) if o not in [*right, *wrong, *others]]
+    for pile in (others, own):
+        rng.shuffle(pile)
+    # what looks nothing like the right line would be struck out at sight
+    model = " ".join(right or wrong)
+    others = [o for o in others if _alike(o, model) > 0.5] + sorted(
+        own, key=lambda o: -_alike(o, model)
+    )
     listed = list(dict.fromkeys([*right, *wrong, *others[:2]]))
     rng.shuffle(listed)
     if not right:
@@ -127,6 +163,10 @@ def _shuffled(exhibit: Exhibit, seed: int, mode: str) -> list[str]:
         else (f"One of these {len(listed)} lines is right")
     )
     return [f"{count}:", *(f"  {s}" for s in listed)]
+
+
+def _alike(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other, autojunk=False).ratio()
 
 
 def _listed(words: list[str]) -> str:

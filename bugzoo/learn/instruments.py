@@ -138,8 +138,8 @@ def _norm(bench: Bench, kind: Any) -> Reading:
 
 
 def _cases(bench: Bench, kind: Any) -> Reading:
-    """The relative error in each hidden case."""
-    lines, values = [], dict[str, float]()
+    """The relative error in each hidden case; why one fails that has none, said once."""
+    lines, values, told = [], dict[str, float](), set[str]()
     for case in bench:
         made, true = bench.truth(case)
         seen = judge._operation(case, made, true, measure(kind.apply, made))
@@ -148,6 +148,10 @@ def _cases(bench: Bench, kind: Any) -> Reading:
         lines.append(
             f"{case.name:<18} {seen.size:<14} {said:>8}{'   ' + seen.note if seen.note else ''}"
         )
+        reason = " ".join(w.strip() for w in seen.words[: 1 + seen.raised])
+        if reason and not math.isfinite(error) and reason not in told:
+            lines.append(f"    {reason}")
+            told.add(reason)
         values[f"error in {case.name}"] = error
     return Reading(tuple(lines), values)
 
@@ -259,11 +263,11 @@ def _layout(bench: Bench, kind: Any) -> Reading:
             error = max(map(judge._error, ours, true), default=0.0)
         except RuntimeError as raised:
             lines.append(f"{layout:<12} it raises: {raised}")
-            values[f"error with a {layout} g"] = math.inf
+            values[f"error with {layout} g"] = math.inf
             continue
         error = error if error > 1e-9 else 0.0
         lines.append(f"{layout:<12} error {error:.1e}")
-        values[f"error with a {layout} g"] = error
+        values[f"error with {layout} g"] = error
     return Reading(tuple(lines), values)
 
 
@@ -279,8 +283,8 @@ def _uses(bench: Bench, kind: Any) -> Reading:
     )
     values = {
         "elements written into": float(sum(n for _, n, _ in mine["changed"])),
-        "repeats": float(bool(mine["again"])),
-        "finite for zero": float(mine["zero"]),
+        "a second use": float(bool(mine["again"])),
+        "the answer to a zero cotangent": float(mine["zero"]),
     }
     return Reading(lines, values)
 

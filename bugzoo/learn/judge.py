@@ -256,9 +256,12 @@ def _loop(context: Any, true: Measured, mine: Measured) -> Outcome:
 
 def _path(step: int, name: str, mine: Measured, true: Measured) -> list[str]:
     """How far the parameter moved in this step, compared with the textbook."""
-    if step < 2:
-        return []
-    moved = [m["states"][step - 1][name] - m["states"][step - 2][name] for m in (mine, true)]
+    moved = []
+    for run in (mine, true):
+        before = run.get("start", {}) if step < 2 else run["states"][step - 2]
+        if before.get(name) is None or before[name].shape != run["states"][step - 1][name].shape:
+            return []
+        moved.append(run["states"][step - 1][name] - before[name])
     ours, theirs = (t.norm().item() for t in moved)
     if not theirs:
         return [f"  in this step {name} moved by {ours:.4g}, the textbook's not at all"]

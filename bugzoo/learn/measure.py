@@ -135,9 +135,10 @@ def _second(once: Callable[[Any], tuple[Tensor, ...]], job: Job) -> list[Tensor 
 
 def measure_loop(kind: Any, options: Any, steps: int, seed: int, file: str = "") -> Measured:
     """The losses of a run, and its parameters after each step."""
-    found: Measured = {"error": "", "line": 0, "losses": [], "states": [], "grads": []}
+    found: Measured = {"error": "", "line": 0, "losses": [], "states": [], "grads": [], "start": {}}
     try:
         loop = kind(torch.Generator().manual_seed(seed), **options)
+        found["start"] = _state(loop.models)
         for _ in range(steps):
             found["losses"].append(float(loop.advance()))
             found["states"].append(_state(loop.models))

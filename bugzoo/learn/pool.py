@@ -202,7 +202,9 @@ def draw(
     The same seed and wishes give the same exhibit on any machine. UserError where none fits.
     """
     if family and family not in FAMILIES:
-        raise UserError(f"--family {family}: unknown.{did_you_mean(family, FAMILIES)}")
+        raise UserError(
+            f"--family {family}: unknown.{did_you_mean(family, FAMILIES)} Known: {', '.join(FAMILIES)}."
+        )
     rng = random.Random(f"bugzoo:{op}:{family}:{kind}:{seed}")
     names = [op] if op else [o for o in sorted(ops()) if kind_of(o) == kind]
     rng.shuffle(names)

@@ -50,6 +50,17 @@ def parsed(source: str, path: str) -> ast.Module:
         raise UserError(f"{path} does not parse: {error}.") from None
 
 
+def ends(source: str) -> bool:
+    """Is `os._exit` called or named, which would end the check without a word?"""
+    try:
+        return any(
+            isinstance(node, ast.Attribute) and node.attr == "_exit"
+            for node in ast.walk(ast.parse(source))
+        )
+    except (SyntaxError, ValueError):
+        return False
+
+
 def compiled(source: str, path: str, name: str) -> Any:
     """What the file defines as `name`, run in a fresh space. UserError where it cannot be had."""
     parsed(source, path)

@@ -36,6 +36,25 @@ class Reading:
         """Does it look different: a number that is 0, 1 or infinite here and not there?"""
         return any(_class(v) != _class(other.values.get(n)) for n, v in self.values.items())
 
+    def says(self, name: str) -> str:
+        """The number of that name in words, as it stands on the screen; None or NaN is nothing."""
+        return said(name, self.values.get(name, math.nan))
+
+
+def said(name: str, value: float) -> str:
+    """A value of a reading in the words of the screen, where a number only stands for them."""
+    if name.startswith("first wrong step"):
+        return f"step {value:.0f}" if value else "never"
+    if name.startswith("gradient of") and value == -1.0:
+        return "none"
+    if name == "a second use":
+        return "another" if value else "the same"
+    if name.endswith("zero cotangent"):
+        return "finite" if value else "NaN or infinity"
+    if math.isnan(value):
+        return "nothing"
+    return "a failure" if math.isinf(value) else f"{value:.3g}"
+
 
 def _class(value: float | None) -> str:
     if value is None or not math.isfinite(value):

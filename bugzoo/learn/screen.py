@@ -52,11 +52,20 @@ def folded(line: str) -> list[str]:
     found: list[str] = []
     indent = " " * (len(line[7:]) - len(line[7:].lstrip()) + 15)
     while len(line) > WIDTH:
-        at = line.rfind(" ", len(indent) + 8, WIDTH)
-        at = at if at > 0 else WIDTH
+        at = _seam(line, len(indent) + 8)
         found.append(line[:at])
         line = indent + line[at:].lstrip()
     return [*found, line]
+
+
+def _seam(line: str, least: int) -> int:
+    """Where a long line is folded: the last space in the fewest brackets, in its right half."""
+    depth, best, at = 0, 99, WIDTH
+    for n, c in enumerate(line[:WIDTH]):
+        depth += (c in "([{") - (c in ")]}")
+        if c == " " and n >= max(least, WIDTH // 2) and depth <= best:
+            best, at = depth, n
+    return at
 
 
 def bar(done: int, of: int, width: int = 10) -> str:

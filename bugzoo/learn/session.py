@@ -138,7 +138,10 @@ class Session:
             try:
                 shutil.move(target, kept)
             except OSError as error:
-                raise UserError(f"{target} cannot be moved: {error.strerror}.") from None
+                raise UserError(
+                    f"{target} cannot be moved: {error.strerror}. Make the folder writable, or choose "
+                    f"another with --dir or {ENV}."
+                ) from None
         self._write(target, self.text(exercise))
         self.note("reset", exercise)
         return target, kept

@@ -37,15 +37,36 @@ def blocks(right: str, shown: str) -> Sequence[tuple[str, int, int, int, int]]:
 def wrong_lines(right: str, shown: str) -> tuple[int, ...]:
     """1-based lines of `shown` that answer "which line is wrong?".
 
-    Lines that differ; where only lines are missing, the line before and the line behind the gap.
+    Lines that differ; where only lines are missing, the line before and the line behind the gap. An
+    import that the mistake needs is no answer: it stands above what the learner is shown.
     """
-    found = [b for b in blocks(right, shown) if b[0] != "equal"]
+    top = _top(shown.splitlines())
+    found = [b for b in blocks(right, shown) if b[0] != "equal" and b[4] >= top]
     changed = [b for b in found if b[4] > b[3]]
     lines: list[int] = []
     for _, _, _, start, stop in changed or found:
         lines += range(start + 1, stop + 1) if stop > start else (start, start + 1)
     count, listed = len(shown.splitlines()), shown.splitlines()
     return tuple(n for n in dict.fromkeys(lines) if 1 <= n <= count and listed[n - 1].strip())
+
+
+def gap(right: str, shown: str) -> bool:
+    """Are lines only missing, so that the answer is a place between two lines?"""
+    found = [b for b in blocks(right, shown) if b[0] != "equal"]
+    return bool(found) and all(b[0] == "delete" for b in found)
+
+
+def moved(right: str, shown: str) -> tuple[int, str] | None:
+    """One line that only stands in the wrong place: its number, and the line it belongs behind."""
+    found = [b for b in blocks(right, shown) if b[0] != "equal"]
+    good, bad = right.splitlines(), shown.splitlines()
+    if sorted(b[0] for b in found) != ["delete", "insert"]:
+        return None
+    out, into = (next(b for b in found if b[0] == tag) for tag in ("insert", "delete"))
+    lines, wanted = bad[out[3] : out[4]], good[into[1] : into[2]]
+    if len(lines) != 1 or [s.strip() for s in lines] != [s.strip() for s in wanted]:
+        return None
+    return out[3] + 1, good[into[1] - 1].strip()
 
 
 def numbered(right: str, shown: str, line: int) -> int:
@@ -80,7 +101,24 @@ def changed_methods(right: str, shown: str, name: str) -> tuple[str, ...]:
 
 
 def code_lines(text: str) -> list[str]:
-    """The program with line numbers, from the first line of its first class or function on."""
+    """The program with line numbers, from the first line behind its docstring and imports on."""
     lines = text.splitlines()
-    start = next((n for n, s in enumerate(lines) if s.startswith(("class ", "def ", "@"))), 0)
-    return [f"{n:4d}  {line}".rstrip() for n, line in enumerate(lines, 1) if n > start]
+    top = _top(lines)
+    return [f"{n:4d}  {line}".rstrip() for n, line in enumerate(lines, 1) if n >= top]
+
+
+def _top(lines: list[str]) -> int:
+    """1-based number of the first line that is neither docstring nor import; 1 where all is blank."""
+    try:
+        body = ast.parse("\n".join(lines)).body
+    except SyntaxError:
+        starts = ("class ", "def ", "@")
+        return next((n for n, s in enumerate(lines, 1) if s.startswith(starts)), 1)
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            continue
+        marks = getattr(node, "decorator_list", [])
+        return min([node.lineno, *(m.lineno for m in marks)])
+    return 1

@@ -11,7 +11,7 @@ from bugzoo.learn.judge import Report
 from bugzoo.learn.log import Record
 from bugzoo.learn.plant import Planted
 from bugzoo.learn.pool import Exhibit, right
-from bugzoo.learn.screen import RULE, cut, folded, paint, title, wrapped
+from bugzoo.learn.screen import RULE, WIDTH, cut, folded, paint, title, wrapped
 from bugzoo.model import FAMILIES
 
 
@@ -22,7 +22,17 @@ def heading(exercise: Exercise, op: str, level: int | None, extra: str = "") -> 
 
 def formula(op: str) -> list[str]:
     shown = text.formula(fix._doc(right(op).cls)).splitlines()
-    return [*wrapped(shown[0]), *(cut(f" {line}") for line in shown[1:])]
+    return [*wrapped(shown[0]), *(p for s in shown[1:] for p in _equation(s))]
+
+
+def _equation(line: str) -> list[str]:
+    """A line of the formula; shapes that do not fit beside it go below."""
+    if len(line) + 1 <= WIDTH:
+        return [f" {line}"]
+    left, _, right = line.rpartition("     ")
+    return wrapped(left.strip() or right.strip(), "   ", "      ") + (
+        wrapped(right.strip(), "        ") if left.strip() else []
+    )
 
 
 def find_task(exhibit: Exhibit, exercise: Exercise, record: Record) -> list[str]:
@@ -85,7 +95,7 @@ def report(found: Report, seconds: float, colour: bool = False) -> list[str]:
         more = f", and {found.fresh} more drawn just now" if found.fresh else ""
         said = f"{hidden} of {hidden} hidden cases pass{more}."
         return [paint(f" {said}", "green", colour) + f"  ({seconds:.1f} s)"]
-    said = f"{failed} of {total} hidden cases fail."
+    said = f"{failed} of {total} hidden cases fail{'s' * (failed == 1)}."
     if not failed:
         said = "All cases pass, but it does not count yet."
     lines += [paint(f" {said}", "red", colour) + f"  ({seconds:.1f} s)"]
@@ -93,15 +103,24 @@ def report(found: Report, seconds: float, colour: bool = False) -> list[str]:
         broken = ", ".join(found.regressions)
         lines += wrapped(f"Right before and broken now: {broken}")
     for remark in found.remarks:
-        lines += wrapped(remark)
+        lines += wrapped(f"{remark[:1].upper()}{remark[1:]}{'' if remark.endswith('?') else '.'}")
+    if found.timed_out and found.outcomes:  # nothing was measured: no table
+        said = found.outcomes[0].words[0]
+        lines[0] = (
+            paint(" Stopped before any case was done.", "red", colour) + f"  ({seconds:.1f} s)"
+        )
+        return lines + wrapped(f"{said[:1].upper()}{said[1:]}")
     wide = min(20, max(6, *(len(o.size) for o in found.outcomes)))
-    lines += ["", f"   {'case':<17} {'inputs':<{wide}} {'error':>9}   {'limit':>7}"]
+    longest = 24 if any(o.note for o in found.outcomes) else 6  # "right, but all is 0 here"
+    room = WIDTH - 27 - wide - longest
+    name = max(14, min(room, max(17, *(len(o.name) for o in found.outcomes))))
+    lines += ["", f"   {'case':<{name}} {'inputs':<{wide}} {'error':>9}   {'limit':>7}"]
     for o in found.outcomes[: max(10, total - found.fresh)]:
         error = f"{o.error:9.1e}" if math.isfinite(o.error) else f"{'-':>9}"
         verdict = "right" if o.ok else "raises" if o.raised else "wrong"
         if o.note:
             verdict += ", but all is 0 here"
-        row = f"   {o.name[:17]:<17} {o.size[:wide]:<{wide}} {error}   {o.limit:7.0e}   "
+        row = f"   {o.name[:name]:<{name}} {o.size[:wide]:<{wide}} {error}   {o.limit:7.0e}   "
         lines.append(cut(row + verdict))
     worst = found.worst()
     if worst is not None:
@@ -109,11 +128,17 @@ def report(found: Report, seconds: float, colour: bool = False) -> list[str]:
         for said in worst.words[1:]:
             indent = "  " + " " * (len(said) - len(said.lstrip()))
             lines += (
-                [cut(indent + said.strip())]
-                if "yours" in said and "ratio" in said
+                _element(indent + said.strip())
+                if "yours" in said and "expected" in said
                 else wrapped(said.strip(), indent, indent + "  ")
             )
     return lines
+
+
+def _element(line: str) -> list[str]:
+    """First or worst element: the ratio goes below where it does not fit."""
+    head, _, ratio = line.partition("   ratio ")
+    return [line] if len(line) <= WIDTH else [cut(head), f"{'ratio ' + ratio:>{len(head)}}"]
 
 
 def solved_fix(exhibit: Exhibit, found: Report, source: str) -> list[str]:
@@ -183,7 +208,11 @@ def reading(name: str, found: instruments.Reading, price: int) -> list[str]:
 def answer(exhibit: Exhibit, given: Answer, points: int, looks: int, seed: int) -> list[str]:
     """What is said after an answer."""
     if not given.right:
-        return [line for said in given.words for line in wrapped(said, " " + _indent(said), "   ")]
+        return [
+            line
+            for said in given.words
+            for line in wrapped(said.strip(), " " + 2 * _indent(said), "   " + 2 * _indent(said))
+        ]
     many = "s" * (looks != 1)
     lines = wrapped(
         f"Right: line {given.line}. The label says {exhibit.family}. {points} points, {looks} "
@@ -200,11 +229,25 @@ def difference(exhibit: Exhibit) -> list[str]:
     """The wrong lines beside the right ones."""
     lines: list[str] = []
     wrong, good = exhibit.shown.splitlines(), exhibit.correct.splitlines()
+    if place := text.moved(exhibit.correct, exhibit.shown):
+        line, before = place
+        return [
+            *_code("misplaced       ", wrong[line - 1].strip()),
+            *_code("belongs behind  ", before),
+        ]
     for tag, a, b, c, d in text.blocks(exhibit.correct, exhibit.shown):
         if tag != "equal":
-            lines += [cut(f"   reads      {s.strip()}") for s in wrong[c:d] if s.strip()]
-            lines += [cut(f"   should be  {s.strip()}") for s in good[a:b] if s.strip()]
+            reads = "reads      " if b > a else "too much   "
+            wanted = "should be  " if d > c else "missing    "
+            kept = [s for s in wrong[c:d] if s.strip() and not s.startswith(("import ", "from "))]
+            lines += [p for s in kept for p in _code(reads, s)]
+            lines += [p for s in good[a:b] if s.strip() for p in _code(wanted, s)]
     return lines[:14]
+
+
+def _code(word: str, line: str) -> list[str]:
+    """A line of code behind a word, folded where it is long."""
+    return folded(f"   {word}{line.strip()}")
 
 
 def label(exhibit: Exhibit, seed: int) -> list[str]:
@@ -220,8 +263,13 @@ def label(exhibit: Exhibit, seed: int) -> list[str]:
         lines += wrapped(f"Hidden in: {', '.join(said.hidden_by)}.")
     missed = naive.misses(exhibit, seed)
     asked = naive.asked(exhibit)
-    names = "; ".join(naive.NAMES[m] for m in missed) or "none"
-    lines += wrapped(f"Of {len(asked)} first checks {len(missed)} miss it: {names}.")
+    names = "; ".join(naive.NAMES[m] for m in missed)
+    verb = "misses it" if len(missed) == 1 else "miss it"
+    lines += wrapped(
+        f"Of {len(asked)} first checks {len(missed)} {verb}: {names}."
+        if missed
+        else f"None of {len(asked)} first checks misses it."
+    )
     return lines + seen(exhibit)
 
 

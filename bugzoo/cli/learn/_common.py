@@ -260,13 +260,15 @@ def hint(held: Session, exercise: Exercise, record: Record) -> list[str]:
         said = [(hints.DETECT if exercise.mode == "detect" else hints.PLANT)[number - 1]]
     else:
         ready()
-        said = hints.rung(held.exhibit(exercise), exercise.seed, exercise.mode, number)
+        said = hints.rung(
+            held.exhibit(exercise), exercise.seed, exercise.mode, number, record.looks
+        )
     if number > record.hints:
         held.note("hint", exercise, rung=number)
     price = hints.PRICES[number - 1]
     lines = [f" hint {number} of 4{f'-{price}' if number > record.hints else '':>60}"]
     for text in said:
-        lines += [screen.cut(f" {text}")] if text.startswith(" ") else screen.wrapped(text)
+        lines += screen.folded(f" {text}") if text.startswith(" ") else screen.wrapped(text)
     return lines
 
 

@@ -56,7 +56,7 @@ def run(held: Session, plain: bool) -> None:
             same = exercise == before and typed.split()[0] not in ("x", "reset")
             seen = saved if same else _saved(held, exercise)
         except UserError as error:
-            click.echo(f" {error}")
+            _common.show(screen.wrapped(str(error)))
 
 
 def _wait(held: Session, exercise: Exercise | None, seen: float) -> str | None:

@@ -26,6 +26,10 @@ def command(names: tuple[str, ...]) -> None:
         found += lint.path()
     for said in found:
         click.echo(said)
-    click.echo(f"{len(found)} thing{'s' * (len(found) != 1)} to mend" if found else "fit")
+    click.echo(
+        f"{len(found)} thing{'s' * (len(found) != 1)} to mend"
+        if found
+        else f"{', '.join(names) or 'the path'}: fit for exercises"
+    )
     if found:
         raise SystemExit(1)
