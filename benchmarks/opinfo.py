@@ -19,7 +19,11 @@ import torch
 import bugzoo
 from bugzoo.errors import UserError
 
-UNSAFE = {"native_batch_norm", "_native_batch_norm_legit", "_batch_norm_with_update"}  # write past the
+UNSAFE = {
+    "native_batch_norm",
+    "_native_batch_norm_legit",
+    "_batch_norm_with_update",
+}  # write past the
 # heap where running statistics have another size; torch.nn.functional.batch_norm asks before
 LIMIT = 20  # seconds of processor time for one sample
 

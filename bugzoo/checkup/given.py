@@ -53,6 +53,12 @@ def inputs_of(make_inputs: Any, seed: int, held: bool = False) -> tuple[tuple[An
     made = made if isinstance(made, tuple | list) else (made,)
     inputs = copies(tuple(made))
     tensors = [x for x in flat(inputs) if isinstance(x, Tensor)]
+    for x in tensors:
+        if x.layout not in (torch.strided, torch.sparse_coo):
+            raise UserError(
+                f"an input has the layout {x.layout}; expected a dense tensor or a sparse one in COO. "
+                "Pass its values, and build it inside the function."
+            )
     floats = [x for x in tensors if x.is_floating_point() or x.is_complex()]
     if not floats and not held and not any(isinstance(x, nn.Module) for x in inputs):
         kinds = ", ".join(str(x.dtype) for x in tensors) or "no tensors"

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from bugzoo.checkup.direction import symmetric
-from bugzoo.checkup.target import Target, copies, weight
+from bugzoo.checkup.target import Rejected, Target, copies, dense
 from bugzoo.checkup.variation import Variation, accepts, shapes_of
 
 MOST = 24  # ways to split linked sizes that are tried
@@ -65,11 +65,12 @@ def other_sizes(
             )
             for some in itertools.islice(subsets, MOST):
                 tried = resized(inputs, {size: size + 2}, gen, set(some))
-                # An axis that grows alone must show in the result, else the forward just ignores it;
-                # a single tensor has no other to disagree with.
+                # An axis that grows alone must show in the result, by its shape or by every new slice
+                # mattering, else the forward just ignores it; a single tensor has no other to disagree with.
                 shapes, alone = shapes_of(target, tried), len({n for n, _ in places}) == 1
                 alone = alone and sum(isinstance(x, Tensor) for x in inputs) == 1
-                if size > 1 and shapes and (alone or shapes != shapes_of(target, inputs)):
+                shown = shapes is not None and shapes != shapes_of(target, inputs)
+                if size > 1 and shapes and (alone or shown or _matter(target, tried, some)):
                     yield Variation(f"size {size} -> {size + 2} on some axes", tried)
     # Sizes that differ, made equal: a transposed product is silent only where it is square.
     for a, b in itertools.combinations(sizes, 2):
@@ -78,17 +79,40 @@ def other_sizes(
         yield _sized(target, inputs, dict.fromkeys(sizes, 4), gen, "all sizes equal")
 
 
+def _matter(target: Target, inputs: tuple[Any, ...], places: tuple[tuple[int, int], ...]) -> bool:
+    """Does the result change with the last slice of each of these axes?"""
+    try:
+        before = target.plain(inputs)
+        for n, axis in places:
+            made = copies(inputs)
+            if not made[n].is_floating_point():
+                return False
+            with torch.no_grad():
+                made[n].select(axis, -1).add_(1.0)
+            after = target.plain(made)
+            if all(torch.equal(dense(a), dense(b)) for a, b in zip(before, after, strict=True)):
+                return False
+    except Rejected:
+        return False
+    return True
+
+
 def large_sizes(target: Target, inputs: tuple[Any, ...], gen: Generator) -> Iterator[Variation]:
     """Past a likely block: 130 and 1026 leave 2 over for every power of two up to 128 and 1024."""
     for size in sorted(all_sizes(inputs)):
         for wanted, room in BEYOND.items():
-            made = resized(inputs, {size: wanted}, gen)
-            if size >= wanted or weight(made) > room:
+            if size >= wanted or _weight(inputs, {size: wanted}) > room:
                 break
+            made = resized(inputs, {size: wanted}, gen)
             shapes = shapes_of(target, made)
             if shapes is None or sum(map(math.prod, shapes)) > room:
                 break
             yield Variation(f"size {size} -> {wanted}", _spread(made, gen), large=True)
+
+
+def _weight(inputs: tuple[Any, ...], sizes: dict[int, int]) -> int:
+    """How many numbers there would be."""
+    return sum(math.prod(sizes.get(s, s) for s in x.shape) for x in inputs if isinstance(x, Tensor))
 
 
 def _spread(inputs: tuple[Any, ...], gen: Generator) -> tuple[Any, ...]:
@@ -188,6 +212,8 @@ def _like(x: Tensor, shape: tuple[int, ...], gen: Generator) -> Tensor:
     integers are drawn; rows that were probabilities, or one-hot, are so again.
     """
     x = x.detach()
+    if not x.numel():
+        return x.new_ones(shape)
     if symmetric(x) and shape[-1] == shape[-2]:
         return _blocks(x, shape)
     floating = x.is_floating_point() or x.is_complex()
