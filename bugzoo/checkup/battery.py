@@ -171,14 +171,14 @@ class Battery:
                 padded = mask(self.target, self.target.leaves(v.inputs)).get(leaf)
                 elements = [e for _, e in v.special if padded is None or not bool(padded[e])]
                 seen = special.at(self.target, v.inputs, leaf, elements, self.gen)
-                if not (seen.findings and self._writes_buffers(v.inputs)):
+                if not (seen.findings and self._held_inside(v.inputs)):
                     self._add(v.name, v.inputs, seen)
 
-    def _writes_buffers(self, inputs: tuple[Any, ...]) -> bool:
-        """Into buffers that hold still in no difference quotient: single slopes say nothing then."""
+    def _held_inside(self, inputs: tuple[Any, ...]) -> bool:
+        """Buffers that the forward writes into, or surrogates inside: slopes at single elements say nothing."""
         stops = Stops(self.target)
         stops.plain(inputs)
-        return bool(stops.written)
+        return bool(stops.written or stops.surrogates.count)
 
     def _value(self, name: str, inputs: tuple[Any, ...], only: int | None = None,
                frozen: dict[int, Tensor] | None = None, shrink: bool = True) -> None:  # fmt: skip

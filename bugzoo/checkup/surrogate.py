@@ -70,7 +70,8 @@ def _stairs(target: Target, inputs: tuple[Any, ...], slot: int, gen: Generator) 
         with torch.no_grad():
             x = base[slot]
             noise = torch.randn(x.shape, generator=gen, dtype=torch.float64).to(x)
-            x += step * noise * x.abs().amax() if x.numel() else 0.0
+            # An exact zero may lie on an edge: it stays.
+            x += step * noise * (x != 0) * x.abs().amax() if x.numel() else 0.0
         near = target.plain(base)
         same = {m for m, (a, b) in enumerate(zip(starts[-1], near, strict=True)) if _same(a, b)}
         still = same if still is None else still & same

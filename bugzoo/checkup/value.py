@@ -28,9 +28,10 @@ from bugzoo.checkup.judgement import (
 from bugzoo.checkup.locate import locate
 from bugzoo.checkup.padding import mask
 from bugzoo.checkup.stops import Stops
-from bugzoo.checkup.target import Target, dense
+from bugzoo.checkup.target import Target, copies, dense
 from bugzoo.finding import Finding, Note
 
+LAST_DIGITS = 4.0  # roundings by which inputs are nudged
 WIDER = 1e3  # times the usual step, to look past the tolerance of a forward that iterates
 ROUGH = 0.1  # of the slope: what a tolerance may do to it
 
@@ -97,10 +98,30 @@ def examine(
             return Seen()
         if again.kinked and between(dot(dx, u), again):
             return Seen()
+    if _only_rounding(target, inputs, g, u, dx, again, gen):
+        return Seen()
     rough = _inexact(target, inputs, g, u, dx, again)
     if rough:
         return Seen([], [rough])
     return _explained(target, inputs, gen, g, u, dx, again, stopped)
+
+
+def _only_rounding(
+    target: Target, inputs: tuple, g: tuple, u: Grads, dx: Grads, s: Slope, gen: Generator
+) -> bool:
+    """Do inputs and cotangents that differ in their last digits move the gradient as far?"""
+    mine, near = dot(dx, u), copies(inputs)
+
+    def nudged(t: Tensor) -> Tensor:
+        signs = torch.randint(0, 2, t.shape, generator=gen).to(t.device) * 2 - 1
+        return t * (1 + LAST_DIGITS * torch.finfo(t.dtype).eps * signs).to(t.dtype)
+
+    with torch.no_grad():
+        for _, x in target.leaves(near):
+            if id(x) not in {id(p) for _, p in target.held} and x.layout == torch.strided:
+                x.copy_(nudged(x))
+    other = target.vjp(near, tuple(None if b is None else nudged(b) for b in g))
+    return abs(dot(other, u) - mine) > 0.2 * abs(mine - s.value)
 
 
 def _inexact(
@@ -151,7 +172,7 @@ def _explained(
     if stops.words and not stops.left and (stopped or not _starved(target, inputs, g, dx, u)):
         t = slope(stops, inputs, u, g)
         target.forwards += stops.forwards
-        if t.finite and not suspicious(t, dx, u):
+        if t.finite and (not suspicious(t, dx, u) or (t.kinked and between(dot(dx, u), t))):
             what = f"{stops.words} in the function explain the gradient: {dot(dx, u):.4g} for"
             return Seen(
                 [], [*notes, Note("stop_gradient", f"{what} {s.value:.4g} along a direction")]
