@@ -85,6 +85,7 @@ def _line(below: Callable[..., Any], args: tuple[Any, ...], out: Any) -> Line | 
     slot, gen = slots[0], torch.Generator().manual_seed(0)
     x = args[slot].detach().clone().requires_grad_()
     target = Target(lambda x: below(*args[:slot], x, *args[slot + 1 :]))
+    target.held = []
     if not surrogate.find(target, (x,), gen):
         return None
     one, g = torch.ones_like(out), torch.randn(out.shape, generator=gen).to(out)

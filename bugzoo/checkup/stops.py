@@ -66,7 +66,7 @@ class Stops(Target):
                 return base(x)
 
         def detach(x: Tensor) -> Tensor:
-            if not torch.is_grad_enabled():
+            if not torch.is_grad_enabled() or self.surrogates.busy:
                 return real(x)
             if not self.recorded:
                 self.tape.append(real(x).clone())
