@@ -15,6 +15,7 @@ PAGES = [
     "docs/mutate.md",
     "docs/recipes.md",
     "docs/check.md",
+    "docs/training.md",
     "docs/peers.md",
     "docs/learn.md",
     "docs/class.md",
