@@ -188,7 +188,8 @@ class Battery:
             return
         self.result.done.append(name)
         if seen.findings and shrink and not frozen and only is None:
-            seen = self._smallest(inputs, seen)
+            with guarded():
+                seen = self._smallest(inputs, seen)
         self._add(name, inputs, seen)
 
     def _smallest(self, inputs: tuple[Any, ...], seen: value.Seen) -> value.Seen:

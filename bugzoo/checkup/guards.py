@@ -22,9 +22,16 @@ def guarded() -> Iterator[None]:
 
     @wraps(ctc)
     def checked(
-        log_probs: Tensor, targets: Tensor, lengths: Any, target_lengths: Any, *rest: Any
+        log_probs: Tensor,
+        targets: Tensor,
+        lengths: Any,
+        target_lengths: Any,
+        *rest: Any,
+        **options: Any,
     ) -> Any:
         steps, classes = log_probs.shape[0], log_probs.shape[-1]
+        rows = log_probs.shape[1] if log_probs.dim() == 3 else 1
+        blank = rest[0] if rest and isinstance(rest[0], int) else options.get("blank", 0)
         lengths_of = [int(n) for n in torch.as_tensor(target_lengths).reshape(-1)]
         room = targets.shape[-1] if targets.dim() == 2 else targets.numel()
         most = max(lengths_of, default=0) if targets.dim() == 2 else sum(lengths_of)
@@ -32,7 +39,11 @@ def guarded() -> Iterator[None]:
             raise IndexError(f"ctc_loss: a target is no class from 0 to {classes - 1}")
         if most > room or any(int(n) > steps for n in torch.as_tensor(lengths).reshape(-1)):
             raise IndexError("ctc_loss: a length is beyond its tensor")
-        return ctc(log_probs, targets, lengths, target_lengths, *rest)
+        if len(lengths_of) != rows or (targets.dim() == 2 and len(targets) != rows):
+            raise IndexError(f"ctc_loss: targets or lengths are not of {rows} rows")
+        if not 0 <= blank < classes or any(n < 0 for n in lengths_of):
+            raise IndexError("ctc_loss: the blank is no class, or a length is negative")
+        return ctc(log_probs, targets, lengths, target_lengths, *rest, **options)
 
     home: Any = torch
     home.ctc_loss = checked
