@@ -85,7 +85,7 @@ def _matter(target: Target, inputs: tuple[Any, ...], places: tuple[tuple[int, in
         before = target.plain(inputs)
         for n, axis in places:
             made = copies(inputs)
-            if not made[n].is_floating_point():
+            if not made[n].is_floating_point() or made[n].layout != torch.strided:
                 return False
             with torch.no_grad():
                 made[n].select(axis, -1).add_(1.0)
