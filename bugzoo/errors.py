@@ -20,3 +20,13 @@ def did_you_mean(got: str, known: Iterable[str]) -> str:
     """' Did you mean a or b?', or '' when nothing is near."""
     near = get_close_matches(got, list(known), n=3, cutoff=0.55)
     return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line."""
+    return str(error).strip().partition("\n")[0]
+
+
+def named(error: BaseException) -> str:
+    """Its type and its first line."""
+    return f"{type(error).__name__}: {first_line(error)}"

@@ -156,6 +156,17 @@ def test_a_surrogate_inside_is_held_while_the_rest_is_examined(cut):
     assert found.ok is not cut, str(found)
 
 
+@pytest.mark.parametrize("wrong", [False, True])
+def test_parameters_are_put_back_to_the_last_bit(wrong):
+    """Of a module that is called and of one that is an argument, in float64, whatever is found."""
+    module = Head(wrong).double()
+    before = module.w.detach().clone()
+    bugzoo.check(module, (drawn(4, 5, dtype=torch.float64),))
+    bugzoo.check(lambda x, m: m(x) * x.detach()[:, :3], (drawn(4, 5, dtype=torch.float64), module))
+
+    assert torch.equal(module.w, before) and module.w.requires_grad and module.w.grad is None
+
+
 @pytest.mark.parametrize("shift", [False, True])
 def test_keys_that_outnumber_queries_are_tried(shift):
     """The causal mask of a cache: the lengths are equal in the example, and no output shape tells."""

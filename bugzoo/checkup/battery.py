@@ -22,13 +22,14 @@ from bugzoo.checkup import (
     variations,
 )
 from bugzoo.checkup.conventions import overwritten
-from bugzoo.checkup.given import first_line, written
+from bugzoo.checkup.given import written
 from bugzoo.checkup.guards import guarded
 from bugzoo.checkup.padding import mask
 from bugzoo.checkup.sizes import all_sizes, resized, small
 from bugzoo.checkup.stops import Stops
-from bugzoo.checkup.target import Rejected, Target, copies, dense, flat
+from bugzoo.checkup.target import Rejected, Target, copies, dense, flat, put_back
 from bugzoo.checkup.variation import Variation, accepts
+from bugzoo.errors import named
 from bugzoo.finding import Checkup, Note
 
 PASSES = 2500  # forwards and backwards spent on variations, at most; they are small
@@ -151,7 +152,7 @@ class Battery:
             except Rejected:
                 continue
             except Exception as error:  # of a probe of ours: says nothing about the function
-                self._note("skipped", f"{v.name}: {type(error).__name__}: {first_line(error)}")
+                self._note("skipped", f"{v.name}: {named(error)}")
             if v.large and time.thread_time() - start > SLOW:
                 slow.add(v.name)
                 self._note("skipped", f"sizes beyond '{v.name}', which took long")
@@ -262,20 +263,16 @@ def moved_off(leaves: list[tuple[str, Tensor]], gen: Generator) -> Iterator[bool
     """Leaves that hold one number throughout, as weights of ones and gates of zero at the start do, are
     given others for the block: at such a start wrong terms cancel. True where there are any."""
     constant = [
-        (x, x.detach().clone())
+        x
         for _, x in leaves
         if x.layout == torch.strided and x.numel() and bool((x == x.reshape(-1)[0]).all())
         if x.is_floating_point()
     ]
-    try:
+    with put_back(constant):
         with torch.no_grad():
-            for x, _ in constant:
+            for x in constant:
                 x.add_(torch.randn(x.shape, generator=gen, dtype=torch.float64).to(x), alpha=ASIDE)
         yield bool(constant)
-    finally:
-        with torch.no_grad():
-            for x, old in constant:
-                x.copy_(old)
 
 
 def wide(target: Target, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

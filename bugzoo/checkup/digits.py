@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from bugzoo.checkup.direction import randoms
 from bugzoo.checkup.judgement import cotangents
-from bugzoo.checkup.target import Target, copies, dense
+from bugzoo.checkup.target import Target, copies, dense, put_back
 from bugzoo.finding import Finding
 
 At = Callable[[], Sequence[Tensor | None]]
@@ -35,9 +35,16 @@ def examine(target: Target, inputs: tuple[Any, ...], gen: Generator) -> list[Fin
     leaves = target.leaves(mine)
     if any(x.dtype != torch.float64 or x.layout != torch.strided for _, x in leaves):
         return []
-    with torch.no_grad():  # off the kinks on which inputs may lie: zeros, ties
-        for (_, x), u in zip(leaves, randoms([x for _, x in leaves], gen), strict=True):
-            x.add_(u, alpha=ASIDE)
+    with put_back(x for _, x in leaves):  # parameters among them are the user's own
+        with torch.no_grad():  # off the kinks on which inputs may lie: zeros, ties
+            for (_, x), u in zip(leaves, randoms([x for _, x in leaves], gen), strict=True):
+                x.add_(u, alpha=ASIDE)
+        return _beside(target, mine, leaves, gen)
+
+
+def _beside(
+    target: Target, mine: tuple[Any, ...], leaves: list[tuple[str, Tensor]], gen: Generator
+) -> list[Finding]:
     y = target.forward(mine)
     if any(t.dtype != torch.float64 for t in y):
         return []
@@ -87,11 +94,7 @@ def _coarse(base: Sequence[Tensor | None], at: At, x: Tensor, u: Tensor, steep: 
 
 
 def _stepped(at: At, x: Tensor, u: Tensor, h: float) -> list[Tensor | None]:
-    before = x.detach().clone()
-    try:
+    with put_back([x]):
         with torch.no_grad():
             x.add_(u, alpha=h)
         return [None if t is None else t.detach().clone() for t in at()]
-    finally:
-        with torch.no_grad():
-            x.copy_(before)

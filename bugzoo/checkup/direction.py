@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from bugzoo.checkup.target import Target, dense
+from bugzoo.checkup.target import Target, dense, put_back
 
 STEPS = {torch.float64: (1e-5, 1e-6), torch.float32: (1e-2, 3e-3)}
 NARROW = (5e-2, 2e-2)  # half and bfloat16
@@ -94,17 +94,12 @@ def moved(
 ) -> tuple[Tensor, ...]:
     """f(x + h u): the leaves are changed in place for one forward and put back bit by bit."""
     wrt = [x for _, x in target.leaves(inputs)]
-    before = [x.detach().clone() for x in wrt]
-    try:
+    with put_back(wrt):
         with torch.no_grad():
             for x, d in zip(wrt, u, strict=True):
                 if d is not None:
                     x += (h * d).to(x.dtype)
         return target.plain(inputs)
-    finally:
-        with torch.no_grad():
-            for x, old in zip(wrt, before, strict=True):
-                x.copy_(old)
 
 
 def slope(

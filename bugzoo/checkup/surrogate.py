@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from bugzoo.checkup.target import Rejected, Target, copies, dense
+from bugzoo.checkup.target import Rejected, Target, copies, dense, put_back
 
 POINTS = (1.0, 1.7, -0.6)  # the inputs times this
 STEP = {torch.float64: 1e-7, torch.float32: 1e-4}
@@ -37,7 +37,7 @@ def _identities(target: Target, inputs: tuple[Any, ...], gen: Generator) -> set[
     leaves = [x for _, x in target.leaves(inputs)]
     before = [x.detach().clone() for x in leaves]
     found: set[int] | None = None
-    try:
+    with put_back(leaves):
         for factor in POINTS:
             with torch.no_grad():
                 for n, (x, old) in enumerate(zip(leaves, before, strict=True)):
@@ -51,10 +51,6 @@ def _identities(target: Target, inputs: tuple[Any, ...], gen: Generator) -> set[
                 and torch.equal(dense(out), dense(inputs[n].detach()))
             }
             found = equal if found is None else found & equal
-    finally:
-        with torch.no_grad():
-            for x, old in zip(leaves, before, strict=True):
-                x.copy_(old)
     return found or set()
 
 

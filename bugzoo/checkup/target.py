@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bugzoo.errors import named
+
 SEED = 20_210_503
 
 
@@ -100,8 +102,7 @@ class Target:
                 if before is not None:
                     self.others = before != _drawn()
             except Exception as error:
-                first = str(error).strip().partition("\n")[0]
-                raise Rejected(f"{type(error).__name__}: {first}") from error
+                raise Rejected(named(error)) from error
         found = outputs(out)
         self.largest = max([0.0, *(_largest(y) for y in found)])
         self.eps = max([self.eps, *(torch.finfo(y.dtype).eps for y in found)])
@@ -249,6 +250,18 @@ def seeded(seed: int, others: bool = True) -> Iterator[None]:
         if others:
             np.random.set_state(numbers)
             random.setstate(plain)
+
+
+@contextmanager
+def put_back(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """Whatever the block writes into these leaves, they hold afterwards what they held, bit by bit."""
+    before = [(x, x.detach().clone()) for x in tensors]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for x, old in before:
+                x.copy_(old)
 
 
 @contextmanager

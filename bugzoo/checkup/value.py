@@ -28,7 +28,7 @@ from bugzoo.checkup.judgement import (
 from bugzoo.checkup.locate import locate
 from bugzoo.checkup.padding import mask
 from bugzoo.checkup.stops import Stops
-from bugzoo.checkup.target import Target, copies, dense
+from bugzoo.checkup.target import Target, copies, dense, flat
 from bugzoo.finding import Finding, Note
 
 LAST_DIGITS = 4.0  # roundings by which inputs are nudged
@@ -117,8 +117,8 @@ def _only_rounding(
         return t * (1 + LAST_DIGITS * torch.finfo(t.dtype).eps * signs).to(t.dtype)
 
     with torch.no_grad():
-        for _, x in target.leaves(near):
-            if id(x) not in {id(p) for _, p in target.held} and x.layout == torch.strided:
+        for x in flat(near):  # copies; parameters are the user's own
+            if isinstance(x, Tensor) and x.requires_grad and x.layout == torch.strided:
                 x.copy_(nudged(x))
     other = target.vjp(near, tuple(None if b is None else nudged(b) for b in g))
     return abs(dot(other, u) - mine) > 0.2 * abs(mine - s.value)
