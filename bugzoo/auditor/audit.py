@@ -15,7 +15,7 @@ from bugzoo.auditor.lifetime import Lifetime
 from bugzoo.auditor.program import Program, young
 from bugzoo.auditor.seal import Seal
 from bugzoo.auditor.session import Call, Listener, Session, Stop
-from bugzoo.errors import UserError
+from bugzoo.errors import UserError, first_line, named
 from bugzoo.finding import ORDER, Audit, Cost, Finding, Note
 
 STEPS = 4  # of each optimizer that are observed
@@ -152,10 +152,9 @@ def _watch(program: Program, sealed: bool = True) -> _Observed:
     except UserError:
         raise
     except Exception as error:
-        first = str(error).strip().partition("\n")[0]
-        if sealed and "saved tensor hooks" in first:
+        if sealed and "saved tensor hooks" in first_line(error):
             return _watch(program, sealed=False)  # torch.func does without them
-        raise UserError(f"the training raised {type(error).__name__}: {first}") from error
+        raise UserError(f"the training raised {named(error)}") from error
     seen.finish()
     del run
     seen.steps, seen.calls = list(session.steps), len(session.calls)
@@ -191,5 +190,4 @@ def _slopes(program: Program, seen: _Observed, corrupt: bool) -> list[Finding | 
             found += cuts.examine(slopes)
         return found
     except Exception as error:
-        first = str(error).strip().partition("\n")[0]
-        return [Note("skipped", f"the slope of the loss: {type(error).__name__}: {first}")]
+        return [Note("skipped", f"the slope of the loss: {named(error)}")]

@@ -142,13 +142,8 @@ class Ledger(Listener):
             return
         for key, g in call.got.items():
             p = self.owner(leaves[key])
-            norm = (
-                float(
-                    torch.linalg.vector_norm(g, dtype=torch.promote_types(g.dtype, torch.float64))
-                )
-                if g.numel()
-                else 0.0
-            )
+            wide = torch.promote_types(g.dtype, torch.float64)
+            norm = float(torch.linalg.vector_norm(g, dtype=wide))
             if key in self.session.reads:
                 self.read_by_user = True
                 for e in self.account(p).entries:

@@ -16,6 +16,7 @@ import torch
 
 from bugzoo.auditor.program import Program
 from bugzoo.auditor.walk import Walk, walk
+from bugzoo.errors import named
 from bugzoo.finding import Finding, Note
 
 CALLS = 2  # of .step() before and after the save
@@ -49,8 +50,7 @@ def examine(program: Program) -> Iterator[Finding | Note]:
         if gap <= ROOM or whole.apart(_walked(program, through)):
             return
     except Exception as error:
-        first = str(error).strip().partition("\n")[0]
-        yield Note("skipped", f"saving and loading: {type(error).__name__}: {first}")
+        yield Note("skipped", f"saving and loading: {named(error)}")
         return
     said = (
         f"after .load_state_dict() {CALLS} steps lead elsewhere, {gap:.3g} of the whole way apart"

@@ -17,7 +17,9 @@ from typing import Any
 import torch
 
 from bugzoo.auditor.program import Program
+from bugzoo.auditor.session import patched
 from bugzoo.auditor.walk import Walk, walk
+from bugzoo.errors import named
 from bugzoo.finding import Finding, Note
 
 STEPS = 2
@@ -45,8 +47,7 @@ def examine(program: Program) -> Iterator[Finding | Note]:
         if gap <= (ROOM_HALF if half else ROOM) or _walked(program, 1.0)[0].apart(plain):
             return
     except Exception as error:
-        first = str(error).strip().partition("\n")[0]
-        yield Note("skipped", f"the loss scale: {type(error).__name__}: {first}")
+        yield Note("skipped", f"the loss scale: {named(error)}")
         return
     yield Finding(
         "trajectory", "the update depends on the loss scale",
@@ -67,8 +68,7 @@ def _walked(program: Program, share: float) -> tuple[Walk, bool]:
 @contextmanager
 def _autocasts() -> Iterator[set[torch.dtype]]:
     """The types that autocast is entered with in the block."""
-    kind: Any = torch.autocast
-    enter = kind.__enter__
+    enter: Any = torch.autocast.__enter__
     seen: set[torch.dtype] = set()
 
     @wraps(enter)
@@ -76,18 +76,14 @@ def _autocasts() -> Iterator[set[torch.dtype]]:
         seen.add(cast.fast_dtype)
         return enter(cast)
 
-    kind.__enter__ = entered
-    try:
+    with patched(torch.autocast, "__enter__", entered):
         yield seen
-    finally:
-        kind.__enter__ = enter
 
 
 @contextmanager
 def _shared(share: float, made: list[tuple[Any, float]]) -> Iterator[None]:
     """GradScalers made in the block start with this share of their scale."""
-    kind: Any = torch.amp.GradScaler
-    init = kind.__init__
+    init: Any = torch.amp.GradScaler.__init__
 
     @wraps(init)
     def smaller(scaler: Any, *args: Any, **kwargs: Any) -> None:
@@ -96,8 +92,5 @@ def _shared(share: float, made: list[tuple[Any, float]]) -> Iterator[None]:
             scaler._init_scale *= share
             made.append((scaler, scaler.get_scale()))
 
-    kind.__init__ = smaller
-    try:
+    with patched(torch.amp.GradScaler, "__init__", smaller):
         yield
-    finally:
-        kind.__init__ = init

@@ -26,6 +26,7 @@ from torch.optim.optimizer import (
 from torch.overrides import TorchFunctionMode
 
 from bugzoo.auditor import graph
+from bugzoo.checkup.stops import in_place
 
 
 class Stop(BaseException):
@@ -110,13 +111,13 @@ class Session:
         def run_backward(outputs: Any, *args: Any, **kwargs: Any) -> Any:
             return session._engine(engine, outputs, *args, **kwargs)
 
-        stack.enter_context(_patched(torch.autograd, "_engine_run_backward", run_backward))
+        stack.enter_context(patched(torch.autograd, "_engine_run_backward", run_backward))
 
         def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
             below = super(_SingleLevelFunction, cls).apply  # type: ignore[misc]
             return session._apply(cls, below, args, kwargs)
 
-        stack.enter_context(_patched(_SingleLevelFunction, "apply", classmethod(apply)))
+        stack.enter_context(patched(_SingleLevelFunction, "apply", classmethod(apply)))
         base_detach = torch._C.TensorBase.detach
 
         @wraps(base_detach)
@@ -125,11 +126,11 @@ class Session:
                 return session.interceptor.op(base_detach, (tensor,), {})
             return base_detach(tensor)
 
-        stack.enter_context(_patched(Tensor, "detach", detach))
-        stack.enter_context(_patched(Tensor, "register_hook", self._hooking(Tensor.register_hook)))
+        stack.enter_context(patched(Tensor, "detach", detach))
+        stack.enter_context(patched(Tensor, "register_hook", self._hooking(Tensor.register_hook)))
         for name in ("register_full_backward_hook", "register_full_backward_pre_hook"):
             original = getattr(nn.Module, name)
-            stack.enter_context(_patched(nn.Module, name, self._module_hooking(original)))
+            stack.enter_context(patched(nn.Module, name, self._module_hooking(original)))
         init = Optimizer.__init__
 
         @wraps(init)
@@ -138,9 +139,9 @@ class Session:
             if all(o is not optimizer for o in session.optimizers):
                 session.optimizers.append(optimizer)
 
-        stack.enter_context(_patched(Optimizer, "__init__", optimizer_init))
+        stack.enter_context(patched(Optimizer, "__init__", optimizer_init))
         for owner in (Optimizer, nn.Module):
-            stack.enter_context(_patched(owner, "zero_grad", self._zeroing(owner.zero_grad)))
+            stack.enter_context(patched(owner, "zero_grad", self._zeroing(owner.zero_grad)))
         for handle in (
             register_optimizer_step_pre_hook(lambda o, a, k: self._step_starts(o)),
             register_optimizer_step_post_hook(lambda o, a, k: self._step_ends(o)),
@@ -415,20 +416,12 @@ def written(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], func: Any)
     if not args:
         return []
     setter = name == "__set__" and getattr(func.__self__, "__name__", "") == "data"
-    plain = name.endswith("_") and not name.endswith("__") and name not in _TAGS
-    if not (
-        setter
-        or plain
-        or name in ("__setitem__", "__isub__", "__iadd__", "__imul__", "__itruediv__")
-    ):
+    if not (setter or in_place(name)):
         return []
     first = args[0]
     if isinstance(first, Tensor):
         return [first]
     return [t for t in first if isinstance(t, Tensor)] if isinstance(first, list | tuple) else []
-
-
-_TAGS = ("requires_grad_", "detach_", "share_memory_", "_set_grad_enabled")
 
 
 def place(t: Tensor) -> int:
@@ -458,7 +451,7 @@ def _collector(call: Call, p: Tensor) -> Callable[..., None]:
 
 
 @contextmanager
-def _patched(owner: Any, name: str, value: Any) -> Iterator[None]:
+def patched(owner: Any, name: str, value: Any) -> Iterator[None]:
     """An attribute replaced for the block; removed again where the owner only inherited it."""
     missing = object()
     before = vars(owner).get(name, missing)

@@ -19,6 +19,7 @@ from torch import Tensor
 from bugzoo.auditor.program import Program
 from bugzoo.auditor.session import Session
 from bugzoo.auditor.tape import Astray, Loss, Player, Tape, typical
+from bugzoo.errors import first_line
 from bugzoo.finding import Finding, Note
 
 STEP = {torch.float64: 1e-4, torch.float32: 1e-2}
@@ -59,8 +60,7 @@ class Slopes:
                 self.why = self.why or str(error)
                 continue
             except Exception as error:
-                first = str(error).strip().partition("\n")[0][:100]
-                self.why = self.why or f"{type(error).__name__}: {first}"
+                self.why = self.why or f"{type(error).__name__}: {first_line(error)[:100]}"
                 continue
             counted = self.counted
             if len(again.values) != len(counted):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bugzoo.auditor.program import Program
 from bugzoo.auditor.walk import go
+from bugzoo.errors import named
 from bugzoo.finding import Finding, Note
 from bugzoo.watcher.watch import Watch
 
@@ -17,6 +18,5 @@ def examine(program: Program) -> list[Finding | Note]:
         with watch as log:
             go(program, STEPS)
     except Exception as error:
-        first = str(error).strip().partition("\n")[0]
-        return [Note("skipped", f"the watch: {type(error).__name__}: {first}")]
+        return [Note("skipped", f"the watch: {named(error)}")]
     return list(log.findings)

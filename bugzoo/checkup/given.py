@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bugzoo.checkup.target import copies, flat, seeded, weight
-from bugzoo.errors import UserError
+from bugzoo.errors import UserError, first_line
 
 SHOWN = 12  # numbers of inputs that a finding writes out
 
@@ -117,7 +117,3 @@ def _numbers(x: Any) -> str:
     if isinstance(x, list):
         return f"[{', '.join(map(_numbers, x))}]"
     return f"{x:.4g}" if isinstance(x, float | complex) else str(x)
-
-
-def first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from bugzoo.checkup import replay
 from bugzoo.checkup.direction import Slope, dot, slope
 from bugzoo.checkup.target import Target, dense
+from bugzoo.errors import named
 from bugzoo.finding import Finding, Note
 
 Grads = list[Tensor | None]
@@ -36,9 +37,8 @@ def cotangents(y: tuple[Tensor, ...], gen: Generator) -> tuple[Tensor, ...]:
     return tuple(made)
 
 
-def raised(error: Exception) -> Finding:
-    first = str(error).strip().partition("\n")[0]
-    return Finding("contract", f"the backward raises {type(error).__name__}: {first}")
+def raised(error: Exception, **words: str) -> Finding:
+    return Finding("contract", f"the backward raises {named(error)}", **words)  # type: ignore[arg-type]
 
 
 def forgivable(target: Target, inputs: tuple, growth: tuple[float, float]) -> bool:

@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 from bugzoo.checkup.direction import dot, randoms
 from bugzoo.checkup.judgement import Seen, cotangents
 from bugzoo.checkup.target import Target, copies, dense
+from bugzoo.errors import named
 from bugzoo.finding import Finding, Note
 
 STEPS = (1e-4, 3e-5)
@@ -36,10 +37,7 @@ def examine(target: Target, inputs: tuple[Any, ...], gen: Generator, asked: bool
         v = [torch.zeros(()) if d is None else _weights(d, gen) for d in dx]
         ours = _differentiated(target, inputs, dx, v)
     except Exception as error:
-        first = str(error).strip().partition("\n")[0]
-        said = (
-            f"first order only: differentiating the backward raises {type(error).__name__}: {first}"
-        )
+        said = f"first order only: differentiating the backward raises {named(error)}"
         return Seen([], [Note("second_order", said)])
     for shrink in (1.0, 0.3):
         u = randoms([x for _, x in target.leaves(inputs)], gen)

@@ -100,7 +100,7 @@ class _Written(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if args and id(args[0]) in self.places and _writes(func):
+        if args and id(args[0]) in self.places and in_place(getattr(func, "__name__", "")):
             with torch._C.DisableTorchFunction(), torch.no_grad():
                 if self.first:
                     self.stops.written.append(args[0].clone())
@@ -111,11 +111,11 @@ class _Written(TorchFunctionMode):
         return out
 
 
-def _writes(func: Any) -> bool:
-    name = getattr(func, "__name__", "")
-    return (
-        name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) or name in WRITES
-    )
+TAGS = ("requires_grad_", "detach_", "share_memory_", "_set_grad_enabled")
+WRITES = ("__setitem__", "__isub__", "__iadd__", "__imul__", "__itruediv__")
 
 
-WRITES = ("__iadd__", "__isub__", "__imul__", "__itruediv__")
+def in_place(name: str) -> bool:
+    """Does an operation of this name write into its first argument, by torch's naming rule?"""
+    plain = name.endswith("_") and not name.endswith("__") and name not in TAGS
+    return plain or name in WRITES

@@ -15,8 +15,9 @@ import torch
 from torch import Generator, Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from bugzoo.checkup.judgement import cotangents
+from bugzoo.checkup.judgement import cotangents, raised
 from bugzoo.checkup.target import Rejected, Target, copies, dense, flat
+from bugzoo.errors import first_line
 from bugzoo.finding import Finding
 from bugzoo.mismatch import compare
 
@@ -62,8 +63,7 @@ def examine(
         except Rejected:
             continue
         except Exception as error:
-            yield Finding("contract", f"the backward raises {type(error).__name__}: {_first(error)}",
-                          variation=use.__name__.replace("_", " "))  # fmt: skip
+            yield raised(error, variation=use.__name__.replace("_", " "))
             return
 
 
@@ -108,7 +108,7 @@ def cotangent_layout(target: Target, inputs: tuple, gen: Generator) -> Iterator[
             got = target.vjp(inputs, g, y, retain_graph=True)
         except Exception as error:
             what = f"the backward raises {type(error).__name__} for a {layout} cotangent"
-            yield Finding("contract", f"{what}: {_first(error)}", variation=f"{layout} cotangent",
+            yield Finding("contract", f"{what}: {first_line(error)}", variation=f"{layout} cotangent",
                           cause="it writes into the cotangent or takes .view() of it")  # fmt: skip
             continue
         found = _furthest(target, inputs, got, want)
@@ -227,8 +227,7 @@ def alone(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
         except Rejected:
             continue
         except Exception as error:
-            yield Finding("contract", f"the backward raises {type(error).__name__}: {_first(error)}",
-                          name, variation=f"only {name} requires grad")  # fmt: skip
+            yield raised(error, where=name, variation=f"only {name} requires grad")
             continue
         if want is None:
             continue
@@ -267,8 +266,7 @@ def frozen(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
         except Rejected:
             continue
         except Exception as error:
-            yield Finding("contract", f"the backward raises {type(error).__name__}: {_first(error)}",
-                          variation=words)  # fmt: skip
+            yield raised(error, variation=words)
             continue
         finally:
             for x in off:
@@ -363,8 +361,7 @@ def in_company(target: Target, inputs: tuple, gen: Generator) -> Iterator[Findin
     try:
         got = list(torch.autograd.grad(whole, leaves, g.clone(), allow_unused=True))
     except Exception as error:
-        yield Finding("contract", f"the backward raises {type(error).__name__}: {_first(error)}",
-                      variation="beside another consumer")  # fmt: skip
+        yield raised(error, variation="beside another consumer")
         return
     target.backwards += 1
     parts = iter(g.split([t.numel() for t in (*y, *(given[n] for n in slots))]))
@@ -561,7 +558,3 @@ def _spoiled(who: str, name: str, now: Tensor, before: Tensor) -> Finding:
         float(a.real), float(b.real), variation=f"{who} alone",
         cause="an in-place write; another consumer of the same tensor gets a wrong gradient",
     )  # fmt: skip
-
-
-def _first(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
