@@ -125,7 +125,12 @@ class Result:
     def headline(self) -> str:
         """The first line of the text, without the cost."""
         count = len(self.findings)
-        return f"{count} finding{'s' * (count > 1)}" if count else f"ok: {self.healthy}"
+        return f"{count} finding{'s' * (count > 1)}" if count else f"{self.verdict}: {self.healthy}"
+
+    @property
+    def verdict(self) -> str:
+        """In a word, where there is no finding."""
+        return "ok"
 
     @property
     def healthy(self) -> str:
@@ -165,13 +170,13 @@ class Checkup(Result):
     values: bool = True  # the values of the gradient could be examined
 
     @property
-    def headline(self) -> str:
-        if self.findings or self.values:
-            return super().headline
-        return "not examined: the values of the gradient; nothing else was found"
+    def verdict(self) -> str:
+        return "ok" if self.values else "not examined"
 
     @property
     def healthy(self) -> str:
+        if not self.values:
+            return "the values of the gradient"
         return f"no defect on {len(self.done)} variations"
 
 

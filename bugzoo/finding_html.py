@@ -23,8 +23,8 @@ SHOWN = 10  # findings before the rest is folded
 
 def html(result: Result) -> str:
     """The whole result; the last fold holds its text, to be copied into a message."""
-    colour = GREEN if result.ok else RED
-    badge = _badge("ok" if result.ok else result.headline, colour)
+    colour = RED if not result.ok else GREEN if result.verdict == "ok" else BROWN
+    badge = _badge(result.verdict if result.ok else result.headline, colour)
     words = f" {escape(result.healthy)}" if result.ok else ""
     spent = escape(f"{result.cost}, seed {result.seed}")
     parts = [
@@ -53,7 +53,7 @@ def _finding(n: int, f: Finding) -> str:
     """Its sentence, its place and numbers in a table, then the words."""
     colour = RED if f.severity == "wrong" else BROWN
     numbers = _numbers(f)
-    more = getattr(f, "times", 1) - 1
+    more = f.times - 1
     rows = [
         ("where", "" if numbers else f.where),
         ("cause", f.cause),

@@ -33,6 +33,7 @@ def test_what_cannot_be_examined_is_not_called_ok():
     found = bugzoo.check(lambda x: x * torch.rand(4, generator=gen), (drawn(4),))
 
     assert str(found).startswith("not examined: the values of the gradient")
+    assert "no defect" not in found._repr_html_() and ">not examined<" in found._repr_html_()
 
 
 class Centred(nn.Module):

@@ -56,7 +56,7 @@ def inputs_of(make_inputs: Any, seed: int, held: bool = False) -> tuple[tuple[An
     for x in tensors:
         if x.layout not in (torch.strided, torch.sparse_coo):
             raise UserError(
-                f"an input has the layout {x.layout}; expected a dense tensor or a sparse one in COO. "
+                f"an input has the layout {x.layout}; expected a dense tensor or a sparse one in COO.\n"
                 "Pass its values, and build it inside the function."
             )
     floats = [x for x in tensors if x.is_floating_point() or x.is_complex()]
