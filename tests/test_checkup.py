@@ -1,6 +1,8 @@
 """The checkup on code of all kinds: the wrong one is found with where and why, the right one is not."""
 
+import gc
 import typing
+import weakref
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 import bugzoo
+from bugzoo.checkup.target import copies
 from bugzoo.errors import UserError
 
 
@@ -452,6 +455,20 @@ class Caching(Hoarding):
     @classmethod
     def keep(cls, g):
         cls.kept[:] = [g]
+
+
+def test_copies_go_without_the_garbage_collector():
+    """Large inputs are not kept alive by a cycle of ours."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        made = copies((torch.zeros(3), [torch.zeros(2)]))
+        refs = [weakref.ref(made[0]), weakref.ref(made[1][0])]
+        del made
+        assert [ref() for ref in refs] == [None, None]
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @pytest.mark.parametrize(("op", "caught"), [(Hoarding, True), (Caching, False)])

@@ -191,17 +191,19 @@ def dense(t: Tensor) -> Tensor:
 def copies(inputs: tuple[Any, ...], dtype: torch.dtype | None = None) -> tuple[Any, ...]:
     """The inputs as fresh leaves with the same strides; floating ones in `dtype` where given."""
     made: dict[int, Any] = {}
+    return tuple(_once(x, dtype, made) for x in inputs)
 
-    def one(x: Any) -> Any:
-        if isinstance(x, list | tuple):
-            return type(x)(map(one, x)) if not hasattr(x, "_fields") else x
-        if not isinstance(x, Tensor):
-            return x
-        if id(x) not in made:
-            made[id(x)] = _copy(x, dtype).requires_grad_(x.requires_grad)
-        return made[id(x)]
 
-    return tuple(one(x) for x in inputs)
+def _once(x: Any, dtype: torch.dtype | None, made: dict[int, Any]) -> Any:
+    """A copy of x, the same one for the same tensor; no closure: one that calls itself is a cycle, and
+    would keep the copies until the garbage collector runs."""
+    if isinstance(x, list | tuple):
+        return type(x)(_once(t, dtype, made) for t in x) if not hasattr(x, "_fields") else x
+    if not isinstance(x, Tensor):
+        return x
+    if id(x) not in made:
+        made[id(x)] = _copy(x, dtype).requires_grad_(x.requires_grad)
+    return made[id(x)]
 
 
 def _copy(x: Tensor, dtype: torch.dtype | None) -> Tensor:
