@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bugzoo.auditor.session import Call, Listener
+from bugzoo.auditor.listener import Call, Listener
 from bugzoo.finding import Finding
 
 NODES = 3000  # of one graph, at most
