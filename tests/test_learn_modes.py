@@ -11,6 +11,7 @@ import torch
 from bugzoo.errors import UserError
 from bugzoo.learn import (
     detect,
+    explained,
     find,
     fix,
     hints,
@@ -292,6 +293,20 @@ def test_every_step_of_the_path_can_be_solved(step):
     assert 1 <= naive.level(e, step.number) <= 5
 
 
+@pytest.mark.parametrize("step", paths.STEPS, ids=lambda s: f"{s.number}-{s.about}")
+def test_every_step_has_the_address_of_a_real_bug(step):
+    """It is said when the step is solved: the specimen's own, or what checks let pass."""
+    found = explained.addresses(step)
+
+    assert found and all(
+        re.fullmatch(r"https://github\.com/[^/]+/[^/]+/(issues|pull)/\d+", a) for a in found
+    )
+    said = "\n".join(explained.taught(step))
+    if step.mode in ("find", "fix"):
+        said += "\n".join(explained.seen(pool.named(step.about)))
+    assert "Learned:" in said and all(a in said for a in found)
+
+
 def test_the_loss_shows_nothing_of_the_first_exercise(batch_mean):
     """The measured fact on which the first lesson stands: the two curves are the same to 1 %."""
     held = Bench.of(batch_mean, 1)
@@ -369,6 +384,64 @@ def test_a_weak_check_and_a_good_one():
     assert good.solved, (good.caught, good.false_alarms, good.story)
 
 
+ONE_DIRECTION = """
+import torch
+
+
+def check(op, inputs):
+    wrt = [x for x in inputs if x.is_floating_point() and x.requires_grad]
+    y = op(*inputs)
+    g = torch.randn_like(y)
+    d = torch.autograd.grad(y, wrt, g, allow_unused=True)
+    u = [torch.randn_like(x) for x in wrt]
+    up, down = (op(*[x.detach() + h * v for x, v in zip(wrt, u)]) for h in (1e-4, -1e-4))
+    told = sum((a * b).sum() for a, b in zip(d, u) if a is not None)
+    seen = ((up - down) * g).sum() / 2e-4
+    return bool((told - seen).abs() <= 1e-3 * seen.abs().clamp(min=1e-2))
+"""
+
+
+def test_the_survivor_that_is_shown_teaches_something():
+    """Precision comes last; where all cotangents were ones, one that ones cannot show."""
+    template = detect.template("softmax", "SO-all-10")
+    sums = detect.score("softmax", 10, "c.py", text=template)
+    listed = detect.subjects("softmax", 10)
+    twins = [s.wrong for s in listed if s.wrong is not None]
+    rounded = [e for e in twins if e.family == "dtype-precision"]
+    writes = next(e for e in twins if e.broken.label.channel == "side_effect")
+
+    assert "you compared 0 with 0" in " ".join(sums.story) and "more like it" in sums.story[0]
+    assert len(rounded) > 1
+    assert detect._instructive([*rounded, writes], listed, None) == (writes, 0)
+    assert detect._instructive(rounded, listed, None)[0] in rounded  # there is nothing else
+
+
+@pytest.mark.parametrize(("op", "seed"), [("softmax", 10), ("softmax", 29), ("layer_norm", 5)])
+def test_no_broken_program_comes_twice(op, seed):
+    """A twin written by hand and a mutant may be the same program: it is one exercise."""
+    codes = [s.wrong.code for s in detect.subjects(op, seed) if s.wrong is not None]
+
+    assert len(codes) == len(set(codes)) == detect.TWINS
+
+
+def test_what_detect_drew_is_explained(tmp_path):
+    """Each program that the check let pass: line, right line, the inputs that separate it; then the rest."""
+    exercise = parse("LN-all-5")
+    file = tmp_path / "check.py"
+    file.write_text(ONE_DIRECTION)
+    told = "\n".join(explained.detected(exercise, file))
+    file.write_text("def (")
+    blind = "\n".join(explained.detected(exercise, file))
+
+    assert "Your check lets" in told and "of 15 broken programs pass" in told
+    assert "reads      " in told and "should be  " in told
+    assert "wrong in rows" in told and "right in" in told
+    listed = [s.wrong for s in detect.subjects("layer_norm", 5) if s.wrong is not None]
+    assert all(e.code in told and e.code in blind for e in listed)
+    assert "   caught" in told and "caught" not in blind and "could not be tried" in blind
+    assert all(len(line) <= 78 for line in (told + blind).splitlines())
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -428,6 +501,9 @@ def test_a_planted_bug_is_scored_and_adopted(tmp_path):
     assert "nothing is planted" in found["harmless"].remark
     assert "nobody overlooks" in found["loud"].remark
     assert found["hidden"].solved, (found["hidden"].caught, found["hidden"].missed)
+    told = "\n".join(explained.hidden(parse("SO-own-1"), file, detectors))
+    assert "reads      g.mul_(1.5)" in told and "wrong in" in told
+    assert "the pass writes into cotangent" in told and "checks miss it" in told
     adopted = tmp_path / "planted_softmax.py"
     adopted.write_text(plant.adopted("softmax", file, "Doubled"))
     zoo = catalog.load([adopted])

@@ -29,6 +29,8 @@ from bugzoo.source import standalone
 TWINS, HARMLESS, CASES = 15, 3, 3
 ENOUGH = 0.8  # of the twins: the last ones need the eye for an edge that another exercise teaches
 LIMIT = 20.0  # seconds of processor time
+LAST = ("dtype-precision",)  # survivors that teach least: a limit, not an idea
+CLEAR = 0.05  # relative: an error that nobody takes for rounding
 SEEN = ("value", "side_effect", "reentrancy", "contract")
 TEMPLATE = '''\
 """{title}
@@ -121,7 +123,10 @@ def subjects(op: str, seed: int) -> list[Subject]:
     base = right(op)
     cases: list[Any] = list(base.truth.cases)
     known = {c.name: c for c in cases}
-    broken = [e for e in exhibits(op) if e.correct and _fit(e.broken, known)]
+    once = {
+        e.code: e for e in reversed(list(exhibits(op)))
+    }  # a mutant may be a twin that has a story
+    broken = [e for e in once.values() if e.correct and _fit(e.broken, known)]
     broken.sort(key=lambda e: e.code)
     rng.shuffle(broken)
     chosen = _spread(broken)[:TWINS]
@@ -220,7 +225,7 @@ def scored(
     )
     if left:
         at = {s.wrong.code: n for n, s in enumerate(listed) if s.wrong is not None}
-        chosen, like = _instructive(left)
+        chosen, like = _instructive(left, listed, used)
         made.story = _story(
             chosen, like, used[at[chosen.code]] if used else None, listed[at[chosen.code]]
         )
@@ -237,14 +242,39 @@ def draws(subject: Subject, seed: int) -> list[tuple[Any, Any]]:
     return [(c.draw(torch.Generator().manual_seed(seed)), c.extras) for c in subject.cases]
 
 
-def _instructive(left: list[Exhibit]) -> tuple[Exhibit, int]:
-    """The survivor with the most like it, and how many more those are."""
-    counts = Counter(_channel(e) for e in left)
-    channel, count = counts.most_common(1)[0]
-    chosen = min(
-        (e for e in left if _channel(e) == channel), key=lambda e: (len(e.lines), -len(e.shown))
-    )
-    return chosen, count - 1
+def _instructive(
+    left: list[Exhibit], listed: list[Subject], used: list[Counted] | None
+) -> tuple[Exhibit, int]:
+    """The survivor that stands for the most others, and how many more those are; precision comes last.
+
+    Siblings are those that pass for one reason. Of these one that no cotangent of ones shows, if that
+    was the reason; else the one that is wrong in most cases, and not by a little, on one line.
+    """
+    of = {s.wrong.code: s for s in listed if s.wrong is not None}
+    plain = {s.wrong.code: u.plain for s, u in zip(listed, used or []) if s.wrong is not None}
+    reasons = {e.code: _reason(e, of[e.code], plain.get(e.code, False)) for e in left}
+    counts = Counter(reasons.values())
+    reason = min(counts, key=lambda r: (r in LAST, -counts[r], r))
+
+    def rank(e: Exhibit) -> tuple[Any, ...]:
+        assert e.broken.label is not None
+        off = max((n for n in _errors(of[e.code], e) if n < math.inf), default=0.0)
+        seen = reason == "ones" and _under_ones(e, of[e.code])[2] > CLEAR * 1e-3
+        shown = len(e.broken.label.shown_by)
+        return (len(e.lines) > 1, seen, off < CLEAR, -shown, e.mutant, e.code)
+
+    return min((e for e in left if reasons[e.code] == reason), key=rank), counts[reason] - 1
+
+
+def _reason(e: Exhibit, subject: Subject, plain: bool) -> str:
+    """Why a check may let it pass. `plain`: all its cotangents were ones."""
+    if e.family in LAST:
+        return e.family
+    if _channel(e) != "value":
+        return _channel(e)
+    if plain:
+        return "ones"
+    return "value" if len(subject.cases) == 1 else "other inputs"
 
 
 def _channel(e: Exhibit) -> str:
@@ -303,24 +333,34 @@ def _errors(subject: Subject, e: Exhibit) -> list[float]:
     ]
 
 
-def _ones(e: Exhibit, subject: Subject) -> list[str]:
-    """What the true gradient and the twin's are for a cotangent of ones."""
+def _under_ones(e: Exhibit, subject: Subject) -> tuple[float, float, float]:
+    """For a cotangent of ones: the largest element of the true gradient, of the twin's, and their gap."""
     case = subject.cases[0]
-    sizes = []
+    found = []
     for text in (standalone(e.right.cls), subject.text):
         x = case.draw(torch.Generator().manual_seed(0))
         wrt = [t for t in x if isinstance(t, Tensor) and t.requires_grad]
         y = outputs(built(text).apply(*x, *case.extras))
         grads = torch.autograd.grad(y, wrt, [torch.ones_like(b) for b in y], allow_unused=True)
-        sizes.append(max((_largest(d) for d in grads if d is not None), default=0.0))
-    if max(sizes) < 1e-9:
+        found.append([torch.zeros_like(t) if d is None else d for t, d in zip(wrt, grads)])
+    true, twin = (max(map(_largest, side), default=0.0) for side in found)
+    gap = max(map(_error, found[1], found[0]), default=0.0) if max(true, twin) > 1e-9 else 0.0
+    return true, twin, gap
+
+
+def _ones(e: Exhibit, subject: Subject) -> list[str]:
+    """What the true gradient and the twin's are for a cotangent of ones."""
+    true, twin, gap = _under_ones(e, subject)
+    if max(true, twin) < 1e-9:
         return [
-            f"Your g was all ones. For this operation the true dx is then 0 (at most {sizes[0]:.0e}), and "
+            f"Your g was all ones. For this operation the true dx is then 0 (at most {true:.0e}), and "
             f"so is the twin's: you compared 0 with 0."
         ]
-    if sizes[0] < 1e-9 and max(sizes) < 1e-4:
+    if true < 1e-9 and twin < 1e-4:
         return [
             f"Your g was all ones. For this operation the true dx is then 0, and the twin's at most "
-            f"{sizes[1]:.0e}: there was next to nothing to compare. Use a random one."
+            f"{twin:.0e}: there was next to nothing to compare. Use a random one."
         ]
+    if gap < CLEAR * 1e-3:
+        return ["Your g was all ones, and for that g its gradient is right. Use a random one."]
     return ["Your g was all ones, the gradient of a sum. Use a random one."]

@@ -1,6 +1,7 @@
 """Mode plant: break a right program so that checks miss it; `bugzoo adopt` makes a specimen of it."""
 
 import ast
+import difflib
 import sys
 import warnings
 from collections.abc import Mapping
@@ -63,6 +64,18 @@ def template(op: str, code: str) -> str:
         f'"""Break `backward` so that checks miss it. It must be wrong in one case at least.\n\n'
         f'{said}\n"""\n\n{shown}'
     )
+
+
+def changes(op: str, code: str, source: str) -> list[tuple[list[str], list[str]]]:
+    """What the learner changed in the template: pairs of (lines now, lines before)."""
+    before, after = ([s.rstrip() for s in t.splitlines()] for t in (template(op, code), source))
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    found = []
+    for tag, a, b, c, d in matcher.get_opcodes():
+        pair = ([s for s in after[c:d] if s.strip()], [s for s in before[a:b] if s.strip()])
+        if tag != "equal" and any(pair):
+            found.append(pair)
+    return found
 
 
 def written(op: str, path: Path, given: str | None = None) -> Specimen:

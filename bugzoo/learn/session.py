@@ -197,6 +197,21 @@ class Session:
             return pool.drawn(step.mode, step.number, step.op)
         return Exercise(step.mode, pool.named(step.about).code, step.number)
 
+    def step_of(self, exercise: Exercise) -> paths.Step | None:
+        """The step of the path that an exercise is, also where it was started by its code."""
+        record = self.progress.records.get(exercise.key)
+        if record is not None and record.step:
+            return paths.STEPS[record.step - 1]
+        for step in paths.STEPS:
+            if step.mode != exercise.mode:
+                continue
+            if exercise.mode in ("detect", "plant"):
+                if self.of_step(step) == exercise:
+                    return step
+            elif step.about == self.exhibit(exercise).broken.id:
+                return step
+        return None
+
     def review(self, family: str) -> Next:
         """A mistake of a family that is due: always one that has not been seen."""
         from bugzoo.learn import pool

@@ -186,18 +186,13 @@ def detectors(names: Iterable[str]) -> dict[str, Detector]:
 
 def _done(held: Session, exercise: Exercise) -> list[str]:
     """Close a solved exercise: what it taught, where the same was seen."""
-    from bugzoo.learn import path as paths
-    from bugzoo.learn import views
+    from bugzoo.learn import explained
 
-    record = held.progress.records[exercise.key]
-    step = paths.STEPS[record.step - 1] if record.step else None
-    if step is None and exercise.mode in ("find", "fix"):  # started by its code
-        about = held.exhibit(exercise).broken.id
-        step = next((s for s in paths.STEPS if (s.mode, s.about) == (exercise.mode, about)), None)
+    step = held.step_of(exercise)
     held.close(exercise, "solve", **({"step": step.number} if step else {}))
-    lines = views.taught(step)
+    lines = explained.taught(step)
     if exercise.mode in ("find", "fix"):
-        lines += views.seen(held.exhibit(exercise))
+        lines += explained.seen(held.exhibit(exercise))
     return lines
 
 
@@ -274,7 +269,7 @@ def hint(held: Session, exercise: Exercise, record: Record) -> list[str]:
 
 def explain(held: Session, exercise: Exercise, record: Record) -> list[str]:
     """The label of an exercise that is closed. UserError while it is open."""
-    from bugzoo.learn import views
+    from bugzoo.learn import explained, plant
 
     if record.state == "open" or record.state == "skipped":
         raise UserError(
@@ -282,13 +277,13 @@ def explain(held: Session, exercise: Exercise, record: Record) -> list[str]:
             f"giveup'."
         )
     ready()
-    if exercise.mode in ("detect", "plant"):
-        from bugzoo.learn import path as paths
-
-        return views.taught(paths.STEPS[record.step - 1] if record.step else None) or [
-            " there is no label: the programs were drawn for this exercise alone"
-        ]
-    return views.label(held.exhibit(exercise), exercise.seed)
+    if exercise.mode == "detect":
+        lines = explained.detected(exercise, held.file(exercise))
+    elif exercise.mode == "plant":
+        lines = explained.hidden(exercise, held.file(exercise), detectors(plant.CHECKS))
+    else:
+        return explained.label(held.exhibit(exercise), exercise.seed)
+    return lines + explained.taught(held.step_of(exercise))
 
 
 def giveup(held: Session, exercise: Exercise) -> list[str]:
