@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bugzoo.learn import program
+from bugzoo.learn.fix import WALL, endless
 from bugzoo.learn.harmless import rewrites
 from bugzoo.learn.jobs import job, seeded
 from bugzoo.learn.judge import _error, _largest
@@ -181,7 +182,7 @@ def score(
     marks: list[bool] = []
     used: list[Counted] = []
     try:
-        with deadline(limit), warnings.catch_warnings():
+        with deadline(limit, WALL * limit), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if check is None:
                 source = program.read(Path(path)) if text is None else text
@@ -195,9 +196,9 @@ def score(
                 backwards += counted.backwards
                 marks.append(fine)
                 used.append(counted)
-    except Overdue:
+    except Overdue as over:
         twins = sum(s.wrong is not None for s in listed)
-        said = f"your check did not return within {limit:g} s of processor time"
+        said = f"your check did not return: {endless(over)}"
         return Score(0, twins, 0, len(listed) - twins, 0, 0, error=said)
     return scored(listed, marks, forwards, backwards, used)
 

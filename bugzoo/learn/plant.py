@@ -14,6 +14,7 @@ import torch
 from bugzoo import source
 from bugzoo.errors import UserError
 from bugzoo.learn import fix, program, text
+from bugzoo.learn.fix import WALL
 from bugzoo.learn.jobs import Bench
 from bugzoo.learn.judge import examine
 from bugzoo.learn.pool import right
@@ -122,7 +123,7 @@ def check(
     held = Bench(base, None, f"plant-{op}", seed)
     found = Planted()
     try:
-        with deadline(limit), warnings.catch_warnings():
+        with deadline(limit, WALL * limit), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             outcomes = examine(held, fix.measured(held, kind))
             if all(o.raised for o in outcomes):
@@ -145,10 +146,8 @@ def check(
                     _alarms(detector, made, case, n) for n, case in enumerate(base.truth.cases)
                 )
                 (found.caught if seen else found.missed).append(name)
-    except Overdue:
-        found.remark = (
-            f"not done after {limit:g} s of processor time: is there a loop that never ends?"
-        )
+    except Overdue as over:
+        found.remark = fix.endless(over)
     return found
 
 

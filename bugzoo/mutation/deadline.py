@@ -18,8 +18,10 @@ class Overdue(BaseException):
 
 
 @contextmanager
-def deadline(seconds: float) -> Iterator[None]:
+def deadline(seconds: float, wall: float = 0.0) -> Iterator[None]:
     """Raise Overdue in the block after `seconds` of processor time, which other processes do not use up.
+
+    Code that waits is ended after `wall` seconds, WALL times the limit by default.
 
     Only in the main thread of a process, and between two bytecodes: a single call into C that never
     returns is not ended.
@@ -30,13 +32,15 @@ def deadline(seconds: float) -> Iterator[None]:
     def ring(signum: int, frame: FrameType | None) -> None:
         if over:  # it rang while the timers were being stopped
             return
+        if signum == signal.SIGALRM and wall:
+            raise Overdue(f"not done after {wall:.3g} seconds: does it wait for something?")
         raise Overdue(f"not done after {seconds:.3g} seconds of processor time")
 
     before = {timer: signal.getitimer(timer) for timer in TIMERS}
     handlers = {number: signal.signal(number, ring) for number in TIMERS.values()}
     try:
         signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN)
-        signal.setitimer(signal.ITIMER_REAL, WALL * seconds, AGAIN)
+        signal.setitimer(signal.ITIMER_REAL, wall or WALL * seconds, AGAIN)
         yield
     finally:
         over = True

@@ -43,11 +43,14 @@ def chosen(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def session(folder: str) -> Session:
+    from bugzoo.learn.screen import wrapped
     from bugzoo.learn.session import Session
 
     made = Session(folder)
-    for warning in made.progress.warnings:
-        click.echo(f"bugzoo: {warning}", err=True)
+    progress = made.progress
+    for warning in progress.warnings:
+        click.echo("\n".join(wrapped(f"bugzoo: {warning}", "", "  ")), err=True)
+    made.log.told(progress.damage)
     return made
 
 
@@ -71,15 +74,16 @@ def task(held: Session, exercise: Exercise, record: Record, code: bool = True) -
     progress = held.progress
     bar = screen.bar(len(progress.done_steps), 30)
     path = str(held.file(exercise))
+    again = held.restored(exercise)
     if exercise.mode in ("detect", "plant"):
         body = views.detect_task if exercise.mode == "detect" else views.plant_task
         head = views.heading(exercise, op, None, bar)
-        return [*head, *body(op, path), "", screen.keys(exercise.mode)]
+        return [*again, *head, *body(op, path), "", screen.keys(exercise.mode)]
     exhibit = held.exhibit(exercise)
     head = views.heading(exercise, op, naive.level(exhibit, exercise.seed), bar)
     if exercise.mode == "find":
-        return [*head, *views.find_task(exhibit, exercise, record), "", screen.keys("find")]
-    return [*head, *views.fix_task(exhibit, path), "", screen.keys("fix")]
+        return [*again, *head, *views.find_task(exhibit, exercise, record), "", screen.keys("find")]
+    return [*again, *head, *views.fix_task(exhibit, path), "", screen.keys("fix")]
 
 
 @dataclass
@@ -106,9 +110,20 @@ def check(
             f"reading, 'bugzoo learn answer LINE KIND' answers; --mode fix is to repair it."
         )
     ready()
-    return {"fix": _fix, "detect": _detect, "plant": _plant}[exercise.mode](
+    found = {"fix": _fix, "detect": _detect, "plant": _plant}[exercise.mode](
         held, exercise, allow_autograd, colour, path
     )
+    found.data["stored"] = not held.log.excuse
+    found.lines += unstored(held)
+    return found
+
+
+def unstored(held: Session) -> list[str]:
+    """A sentence where something could not be written; what was found is shown all the same."""
+    from bugzoo.learn.screen import wrapped
+
+    said = held.excuse()
+    return ["", *wrapped(f"This was not stored: {said}")] if said else []
 
 
 def _fix(
@@ -123,7 +138,7 @@ def _fix(
     seconds = time.perf_counter() - begun
     lines = views.report(found, seconds, colour)
     held.note(
-        "check", exercise, op=pool.of(exercise), right=found.solved, cases_failed=len(found.failed),
+        "check", exercise, keep=True, op=pool.of(exercise), right=found.solved, cases_failed=len(found.failed),
         cases=len(found.outcomes), ops=found.ops[0] or None, regressions=len(found.regressions),
         seed=exercise.seed,
     )  # fmt: skip
@@ -142,8 +157,8 @@ def _detect(
     found = detect.score(pool.of(exercise), exercise.seed, path or held.file(exercise))
     lines = views.score(found, colour)
     held.note(
-        "check", exercise, op=pool.of(exercise), right=found.solved, caught=found.caught, twins=found.twins,
-        false_alarms=found.false_alarms, forwards=found.forwards, seed=exercise.seed,
+        "check", exercise, keep=True, op=pool.of(exercise), right=found.solved, caught=found.caught,
+        twins=found.twins, false_alarms=found.false_alarms, forwards=found.forwards, seed=exercise.seed,
     )  # fmt: skip
     if found.solved:
         lines += _done(held, exercise)
@@ -161,7 +176,7 @@ def _plant(
     found = plant.check(op, exercise.seed, file, detectors(plant.CHECKS))
     lines = views.planted(found, colour)
     held.note(
-        "check", exercise, op=op, right=found.solved, caught=len(found.caught),
+        "check", exercise, keep=True, op=op, right=found.solved, caught=len(found.caught),
         twins=len(found.caught) + len(found.missed), seed=exercise.seed,
     )  # fmt: skip
     if found.solved:
@@ -186,9 +201,14 @@ def detectors(names: Iterable[str]) -> dict[str, Detector]:
 
 def _done(held: Session, exercise: Exercise) -> list[str]:
     """Close a solved exercise: what it taught, where the same was seen."""
-    from bugzoo.learn import explained
+    from bugzoo.learn import explained, screen
 
     step = held.step_of(exercise)
+    if held.progress.records[exercise.key].state == "given up":
+        return screen.wrapped(
+            f"You gave it up before, so it is not counted; 'bugzoo learn start {exercise.code} --mode "
+            f"{exercise.mode}' takes it up again."
+        )
     held.close(exercise, "solve", **({"step": step.number} if step else {}))
     lines = explained.taught(step)
     if exercise.mode in ("find", "fix"):
@@ -217,7 +237,7 @@ def answer(held: Session, exercise: Exercise, record: Record, line: str, kind: s
     word = find.kind_from(kind, exhibit) if kind else ""
     given = find.answer(exhibit, exercise.seed, number, word, record.looks)
     held.note(
-        "answer", exercise, op=exhibit.op, right=given.right, line_answered=number,
+        "answer", exercise, keep=True, op=exhibit.op, right=given.right, line_answered=number,
         kind_answered=word or None, seed=exercise.seed,
     )  # fmt: skip
     prices = {i.name: i.price for i in instruments.listed(bench(exhibit, exercise.seed)).values()}
@@ -226,7 +246,7 @@ def answer(held: Session, exercise: Exercise, record: Record, line: str, kind: s
     lines = views.answer(exhibit, given, points, looks, exercise.seed)
     if given.right:
         lines += _done(held, exercise)
-    return Checked(lines, {"right": given.right}, 0 if given.right else 1)
+    return Checked(lines + unstored(held), {"right": given.right}, 0 if given.right else 1)
 
 
 def look(held: Session, exercise: Exercise, name: str) -> list[str]:
@@ -242,8 +262,8 @@ def look(held: Session, exercise: Exercise, name: str) -> list[str]:
     exhibit = held.exhibit(exercise)
     instrument = find.instrument_from(name, exhibit, exercise.seed)
     found = find.look(exhibit, exercise.seed, name)
-    held.note("look", exercise, op=exhibit.op, instrument=name)
-    return views.reading(name, found, instrument.price)
+    held.note("look", exercise, keep=True, op=exhibit.op, instrument=name)
+    return views.reading(name, found, instrument.price) + unstored(held)
 
 
 def hint(held: Session, exercise: Exercise, record: Record) -> list[str]:
@@ -259,23 +279,23 @@ def hint(held: Session, exercise: Exercise, record: Record) -> list[str]:
             held.exhibit(exercise), exercise.seed, exercise.mode, number, record.looks
         )
     if number > record.hints:
-        held.note("hint", exercise, rung=number)
+        held.note("hint", exercise, keep=True, rung=number)
     price = hints.PRICES[number - 1]
     lines = [f" hint {number} of 4{f'-{price}' if number > record.hints else '':>60}"]
     for text in said:
         lines += screen.folded(f" {text}") if text.startswith(" ") else screen.wrapped(text)
-    return lines
+    return lines + unstored(held)
 
 
 def explain(held: Session, exercise: Exercise, record: Record) -> list[str]:
     """The label of an exercise that is closed. UserError while it is open."""
-    from bugzoo.learn import explained, plant
-
     if record.state == "open" or record.state == "skipped":
         raise UserError(
             f"{exercise.code} is still open: its label opens when it is solved, or with 'bugzoo learn "
             f"giveup'."
         )
+    from bugzoo.learn import explained, plant
+
     ready()
     if exercise.mode == "detect":
         lines = explained.detected(exercise, held.file(exercise))
