@@ -1,9 +1,11 @@
 """The school's exercises: what is shown, what is said, and that the right answer is accepted."""
 
+import inspect
 import random
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from bugzoo.learn import (
     hints,
     instruments,
     naive,
+    naming,
     plant,
     pool,
     program,
@@ -26,8 +29,9 @@ from bugzoo.learn import (
 )
 from bugzoo.learn import path as paths
 from bugzoo.learn.exercise import Exercise, parse
-from bugzoo.learn.jobs import Bench
+from bugzoo.learn.jobs import Bench, job
 from bugzoo.learn.judge import examine
+from bugzoo.learn.measure import leaves
 from bugzoo.learn.reading import said
 
 GOOD_CHECK = """
@@ -269,6 +273,41 @@ def test_a_program_that_never_ends_is_ended(batch_mean):
     found = fix.check(batch_mean, 0, "b.py", text=endless, limit=0.3)
 
     assert found.timed_out and found.crashed and "never ends" in found.worst().words[0]
+
+
+def test_a_program_that_waits_is_ended_by_the_clock(batch_mean):
+    """It uses no processor: three times the limit, and the sentence asks what it waits for."""
+    waits = batch_mean.shown.replace("mean_g = g.mean()", "__import__('time').sleep(60)")
+    begun = time.monotonic()
+    found = fix.check(batch_mean, 0, "b.py", text=waits, limit=0.4)
+
+    assert found.timed_out and "does it wait for something?" in found.worst().words[0]
+    assert time.monotonic() - begun < 30
+
+
+def test_tensors_are_called_as_in_the_program():
+    """dq, dk, dv for forward(ctx, q, k, v); what is written into, and what is differentiated, by name."""
+    one = pool.named("attention/scaled_query_saved")
+    report = fix.check(one, 1, "b.py", text=one.shown)
+    two = pool.named("swiglu/gradients_over_inputs")
+    writes = find.look(two, 1, "uses").lines
+    second = find.look(pool.named("gelu/slope_saved"), 1, "second").lines
+
+    assert "elements of dk are wrong" in report.worst().words[0]
+    assert [s.split(":")[0] for s in find.look(one, 1, "norm").lines] == ["dq", "dk", "dv"]
+    assert "the input a, 20 of 20" in writes[0] and "the input b, 20 of 20" in writes[1]
+    assert [s.split(":")[0][-4:] for s in second] == ["by x", "by g"]
+
+
+@pytest.mark.parametrize("op", [o for o in pool.ops() if pool.kind_of(o) == "operation"])
+def test_every_operation_has_a_name_for_each_gradient(op):
+    """As many names as measured gradients, each of a parameter of its forward."""
+    base = pool.right(op)
+    made = job(base, base.truth.cases[0], 0)
+    known = inspect.signature(base.cls.forward).parameters
+
+    assert len(naming.gradients(made)) == len(leaves(made["inputs"]))
+    assert all(n in known for n in naming.inputs(made))
 
 
 @pytest.mark.parametrize("bad", ["def (", "x = 1\n", "raise ValueError('no')\n", "a\0b"])

@@ -110,9 +110,15 @@ def check(
             f"reading, 'bugzoo learn answer LINE KIND' answers; --mode fix is to repair it."
         )
     ready()
-    found = {"fix": _fix, "detect": _detect, "plant": _plant}[exercise.mode](
-        held, exercise, allow_autograd, colour, path
-    )
+    from bugzoo.learn import printed
+
+    with printed.listening() as heard:
+        found = {"fix": _fix, "detect": _detect, "plant": _plant}[exercise.mode](
+            held, exercise, allow_autograd, colour, path
+        )
+    if said := heard.lines():
+        found.lines += ["", *said]
+        found.data["printed"] = dict(heard.counts)
     found.data["stored"] = not held.log.excuse
     found.lines += unstored(held)
     return found
@@ -267,8 +273,14 @@ def look(held: Session, exercise: Exercise, name: str) -> list[str]:
 
 
 def hint(held: Session, exercise: Exercise, record: Record) -> list[str]:
-    """The next rung of the ladder; the last one again when all are used."""
+    """The next rung of the ladder; the last one again when all are used. UserError once it is closed."""
     from bugzoo.learn import hints, screen
+
+    if record.state in ("solved", "given up"):
+        raise UserError(
+            f"{exercise.code} is closed ({record.state}): 'bugzoo learn explain {exercise.code}' shows its "
+            f"label, 'bugzoo learn next' goes on."
+        )
 
     number = min(record.hints + 1, 4)
     if exercise.mode in ("detect", "plant"):
