@@ -349,10 +349,9 @@ def terminal(folder, *lines, wait=40.0):
             if queue and queue[0][0] in seen[at:]:
                 at = len(seen)
                 what = queue.pop(0)[1]
-                if callable(what):
-                    what()
-                else:
-                    os.write(main, what.encode() + b"\n")
+                typed = what() if callable(what) else what
+                if typed is not None:
+                    os.write(main, typed.encode() + b"\n")
             if not queue and process.poll() is not None:
                 break
     finally:
@@ -383,6 +382,32 @@ def test_watch_checks_on_save(school):
 
     assert "\033[32m" in seen  # green, at a terminal
     assert "saved" in seen
+
+
+def test_place_is_walked_to_its_end_at_a_terminal(school):
+    """Wrong answers, an empty line, too many hints, a question put aside, one given up; then the result."""
+    from bugzoo.learn.session import Session
+
+    def right():
+        e = pool.resolve(Session(school.folder).progress.open_one().code)
+        return f"a {e.lines[0]} {e.family}"
+
+    seen = terminal(
+        school.folder,
+        ("p place me", "p"), ("question 1 of 6", "a 1"), ("Nothing is counted", "a 8 wrong"), ("Not line 8", right),
+        ("p question 2 of 6", "p"), ("question 2 of 6, for", right),
+        ("p question 3 of 6", "p"), ("question 3 of 6, for", "s"),
+        ("p question 4 of 6", "p"), ("question 4 of 6, for", "h"), ("hint 1", "h"), ("hint 2", right),
+        ("p question 5 of 6", "p"), ("question 5 of 6, for", right),
+        ("p question 6 of 6", "p"), ("question 6 of 6, for", "g"),
+        ("p the result", "p"), ("yours to learn", "n"), ("step 11 of 30", "q"),
+        wait=400,
+    )  # fmt: skip
+
+    assert "3 of 6 questions solved; left out:" in seen
+    assert "3  Training loops (put aside)" in seen and "(2 hints)" in seen and "(given up)" in seen
+    assert all(len(s.rstrip()) <= 78 or "http" in s for s in seen.splitlines())
+    assert Session(school.folder).progress.done_steps == {*range(1, 11), *range(21, 26)}
 
 
 def test_watch_finds_by_typing(school):

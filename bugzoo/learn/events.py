@@ -18,7 +18,7 @@ EVENTS = (
     "damage",
 )  # fmt: skip
 NUMBERS = (
-    "seed", "level", "step", "rung", "line_answered", "line_true", "cases", "cases_failed", "caught",
+    "seed", "level", "step", "place", "rung", "line_answered", "line_true", "cases", "cases_failed", "caught",
     "twins", "false_alarms", "ops", "regressions",
 )  # fmt: skip
 WORDS = (

@@ -340,5 +340,5 @@ OPS = [
     Instrument("sums", 10, "sums over each row, beside the true ones", _sums),
     Instrument("second", 10, "the gradient of the gradient", _second),
     Instrument("map", 15, "|error| element by element", _map),
-    Instrument("terms", 25, "the error as a combination of 1, g, y, the input", _terms),
+    Instrument("terms", 25, "the error in terms of 1, g, y, the input", _terms),
 ]

@@ -54,6 +54,7 @@ class Record:
     closed: str = ""
     step: int | None = None
     review: bool = False
+    place: int = 0  # which question of `learn place` it is
     bugzoo: str = ""
 
     @property
@@ -78,6 +79,7 @@ class Progress:
     current: str = ""
     done_steps: set[int] = field(default_factory=set)
     placed: int | None = None
+    placed_at: str = ""
     places: int = 0  # rounds of `learn place` that came to their end
     warnings: list[str] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)  # marks of damaged lines not yet told of
@@ -187,6 +189,7 @@ def fold(state: Progress, event: dict[str, Any]) -> None:
     if kind == "place":
         state.placed = int(event.get("level") or 0)
         state.places += 1
+        state.placed_at = event["time"]
         state.done_steps |= set(event.get("steps") or [])
         return
     mode, code = str(event.get("mode", "")), str(event.get("code", ""))
@@ -203,6 +206,7 @@ def fold(state: Progress, event: dict[str, Any]) -> None:
         record.level = event.get("level") or record.level
         record.step = event.get("step") if event.get("step") is not None else record.step
         record.review = record.review or kind == "review"
+        record.place = event.get("place") or record.place
         record.bugzoo = str(event.get("bugzoo") or "")
         state.current = key
     elif kind == "look":

@@ -93,6 +93,7 @@ class Session:
         step: int | None = None,
         level: int | None = None,
         review: bool = False,
+        place: int | None = None,
     ) -> Path:
         """Write the exercise's file, never over one that is there, and note the start."""
         from bugzoo.learn import naive, pool
@@ -105,6 +106,8 @@ class Session:
         facts: dict[str, Any] = {"op": pool.of(exercise), "seed": exercise.seed, "level": level}
         if step is not None:
             facts["step"] = step
+        if place is not None:
+            facts["place"] = place
         again = exercise.key in self.progress.records
         self.note("review" if review else "start", exercise, keep=again, **facts)
         return target

@@ -222,6 +222,20 @@ def _done(held: Session, exercise: Exercise) -> list[str]:
     return lines
 
 
+def placing(held: Session, exercise: Exercise) -> list[str]:
+    """Behind a question of `learn place` that is closed: how to come to the next, or to the result."""
+    from bugzoo.learn import path as paths
+
+    record = held.progress.records.get(exercise.key)
+    number, of = (record.place if record else 0), len(paths.PLACES)
+    if not number or (
+        held.progress.placed is not None and record and record.started < held.progress.placed_at
+    ):
+        return []
+    coming = f"question {number + 1} of {of}" if number < of else "the result"
+    return ["", f" p {coming} ('bugzoo learn place')   n leave it for the path"]
+
+
 def answer(held: Session, exercise: Exercise, record: Record, line: str, kind: str) -> Checked:
     """Take an answer of find."""
     from bugzoo.learn import find, instruments, views
@@ -252,6 +266,7 @@ def answer(held: Session, exercise: Exercise, record: Record, line: str, kind: s
     lines = views.answer(exhibit, given, points, looks, exercise.seed)
     if given.right:
         lines += _done(held, exercise)
+        lines += placing(held, exercise)
     return Checked(lines + unstored(held), {"right": given.right}, 0 if given.right else 1)
 
 
@@ -323,7 +338,15 @@ def giveup(held: Session, exercise: Exercise) -> list[str]:
     ready()
     held.close(exercise, "giveup")
     record = held.progress.records[exercise.key]
-    return explain(held, exercise, record)
+    return explain(held, exercise, record) + placing(held, exercise)
+
+
+def skip(held: Session, exercise: Exercise) -> list[str]:
+    """Put an open exercise aside."""
+    if held.progress.records[exercise.key].state == "open":
+        held.note("skip", exercise)
+    said = f" {exercise.code} is put aside; 'bugzoo learn start {exercise.code}' takes it up again."
+    return [said, *placing(held, exercise)]
 
 
 def begin(held: Session, allow_review: bool = True) -> list[str]:

@@ -138,8 +138,7 @@ def _on(
         path, kept = held.reset(exercise)
         click.echo(f" wrote {path}" + (f"; yours is {kept}" if kept else ""))
     elif verb in ("s", "skip"):
-        held.note("skip", exercise)
-        click.echo(" put aside.  n next   l list   q quit")
+        _common.show([*_common.skip(held, exercise), screen.keys("aside")])
     elif verb in ("g", "giveup"):
         _common.show([*_common.giveup(held, exercise), "", screen.keys("done")])
     elif exercise.mode == "find":
