@@ -455,6 +455,16 @@ def test_the_survivor_that_is_shown_teaches_something():
     assert detect._instructive(rounded, listed, None)[0] in rounded  # there is nothing else
 
 
+def test_a_survivor_that_breaks_the_protocol_is_told_as_measured():
+    """Not a list of what it might be: who is written into, in which case."""
+    found = detect.score("softmax", 10, "c.py", text=ONE_DIRECTION)
+    listed = [s.wrong for s in detect.subjects("softmax", 10) if s.wrong is not None]
+    one = next(e for e in listed if e.broken.label.channel == "contract")
+
+    assert one in found.survivors
+    assert "the pass writes into the output y" in detect._protocol(one)
+
+
 @pytest.mark.parametrize(("op", "seed"), [("softmax", 10), ("softmax", 29), ("layer_norm", 5)])
 def test_no_broken_program_comes_twice(op, seed):
     """A twin written by hand and a mutant may be the same program: it is one exercise."""
@@ -541,7 +551,7 @@ def test_a_planted_bug_is_scored_and_adopted(tmp_path):
     assert "nobody overlooks" in found["loud"].remark
     assert found["hidden"].solved, (found["hidden"].caught, found["hidden"].missed)
     told = "\n".join(explained.hidden(parse("SO-own-1"), file, detectors))
-    assert "reads      g.mul_(1.5)" in told and "wrong in" in told
+    assert "added      g.mul_(1.5)" in told and "wrong in" in told
     assert "the pass writes into the cotangent g" in told and "checks miss it" in told
     adopted = tmp_path / "planted_softmax.py"
     adopted.write_text(plant.adopted("softmax", file, "Doubled"))

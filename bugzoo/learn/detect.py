@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bugzoo.learn import program
+from bugzoo.learn import fix, program
 from bugzoo.learn.fix import WALL, endless
 from bugzoo.learn.harmless import rewrites
 from bugzoo.learn.jobs import job, seeded
-from bugzoo.learn.judge import _error, _largest
+from bugzoo.learn.judge import _error, _largest, examine
 from bugzoo.learn.measure import measure, outputs
 from bugzoo.learn.pool import Exhibit, exhibits, mutants, right
 from bugzoo.learn.trying import Counted, attempt, built
@@ -299,9 +299,7 @@ def _story(e: Exhibit, like: int, used: Counted | None, subject: Subject) -> lis
     elif channel == "reentrancy":
         lines.append("Its first backward is right. Use it twice, or with another call in between.")
     elif channel == "contract":
-        lines.append(
-            "It breaks autograd's protocol: a zero cotangent, or one input alone requiring grad."
-        )
+        lines.append(_protocol(e))
     elif used is not None and used.backwards == 0:
         lines.append("Your check made no backward pass.")
     elif used is not None and used.plain:
@@ -321,6 +319,17 @@ def _story(e: Exhibit, like: int, used: Counted | None, subject: Subject) -> lis
                 "Called once, alone, it is right: it keeps something from one call to the next."
             )
     return lines
+
+
+def _protocol(e: Exhibit) -> str:
+    """What is wrong with a program beside the values of its gradient, as measured."""
+    held = fix.bench(e, 0)
+    kind = program.compiled(e.shown, f"<{e.code}>", e.name)
+    for outcome in examine(held, fix.measured(held, kind)):
+        if outcome.words and math.isinf(outcome.error):
+            said = outcome.words[0].removesuffix(":") + "".join(outcome.words[1:2]) * outcome.raised
+            return f"In `{outcome.name}`: {said}. Values alone do not show it."
+    return "It breaks autograd's protocol: a zero cotangent, or one input alone requiring grad."
 
 
 def _errors(subject: Subject, e: Exhibit) -> list[float]:

@@ -159,8 +159,9 @@ def hidden(exercise: Exercise, file: Path, detectors: Mapping[str, Detector]) ->
         return wrapped(f"{found.remark[:1].upper()}{found.remark[1:]}.")
     lines = [" Your bug:"]
     for mine, theirs in plant.changes(op, exercise.code, source):
-        lines += [p for s in mine for p in _code("reads      ", s)]
-        lines += [p for s in theirs for p in _code("was        ", s)]
+        word = "reads      " if theirs else "added      "
+        lines += [p for s in mine for p in _code(word, s)]
+        lines += [p for s in theirs for p in _code("was        " if mine else "taken out  ", s)]
     held = Bench(base, None, f"plant-{op}", exercise.seed)
     kind = program.compiled(source, str(file), base.cls.__name__)
     lines += separates(examine(held, fix.measured(held, kind)))
