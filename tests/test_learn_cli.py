@@ -242,6 +242,18 @@ def test_prints_are_shown_once(school):
         assert rc == 3 and said in out
 
 
+def test_the_screen_shows_the_file_as_it_stands(school):
+    """Lines of a report count in the learner's file, so the task shows that one; a broken one too."""
+    code = pool.named(BATCH_MEAN).code
+    school("start", code, "--mode", "fix")
+    file = school.folder / code / "backward.py"
+    file.write_text(file.read_text().replace("g.mean()", "g.mean(0)"))
+    assert "mean_g = g.mean(0)" in school("next")[1]
+    file.write_text(file.read_text() + "def (\n")
+    rc, out = school("next")
+    assert rc == 0 and "mean_g = g.mean(0)" in out and "def (" in out
+
+
 def test_a_code_of_an_older_version_is_told(school):
     """The log knows which version made it."""
     folder = school.folder

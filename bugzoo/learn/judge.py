@@ -225,7 +225,7 @@ def conserved(name: str, ours: Tensor, true: Tensor, known: dict[str, Tensor]) -
 
 
 def _loop(context: Any, true: Measured, mine: Measured) -> Outcome:
-    size = f"{context.steps} steps"
+    size = f"{context.steps} step{'s' * (context.steps != 1)}"
 
     def out(error: float, *words: str, raised: bool = False) -> Outcome:
         name = context.name

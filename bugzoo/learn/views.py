@@ -58,9 +58,10 @@ def kinds(exhibit: Exhibit) -> list[str]:
     ]
 
 
-def fix_task(exhibit: Exhibit, path: str) -> list[str]:
+def fix_task(exhibit: Exhibit, path: str, source: str = "") -> list[str]:
+    """The program as it stands in the learner's file, whose lines a report counts; else as handed out."""
     lines = [*formula(exhibit.op), ""]
-    shown = text.code_lines(fix.source(exhibit, 0))
+    shown = text.code_lines(source or fix.source(exhibit, 0))
     lines += [part for line in shown for part in folded(f" {line}")]
     where = " and ".join(f"`{m}`" if m else "the class body" for m in exhibit.methods)
     return [*lines, "", *wrapped(f"Repair {where} in {path}"), *wrapped("then: bugzoo learn check")]

@@ -68,7 +68,7 @@ def ready() -> None:
 
 def task(held: Session, exercise: Exercise, record: Record, code: bool = True) -> list[str]:
     """The screen of an exercise that is open."""
-    from bugzoo.learn import naive, pool, screen, views
+    from bugzoo.learn import naive, pool, program, screen, views
 
     op = pool.of(exercise)
     progress = held.progress
@@ -83,7 +83,8 @@ def task(held: Session, exercise: Exercise, record: Record, code: bool = True) -
     head = views.heading(exercise, op, naive.level(exhibit, exercise.seed), bar)
     if exercise.mode == "find":
         return [*again, *head, *views.find_task(exhibit, exercise, record), "", screen.keys("find")]
-    return [*again, *head, *views.fix_task(exhibit, path), "", screen.keys("fix")]
+    source = program.read(held.file(exercise)) if held.file(exercise).exists() else ""
+    return [*again, *head, *views.fix_task(exhibit, path, source), "", screen.keys("fix")]
 
 
 @dataclass
