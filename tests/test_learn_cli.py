@@ -162,6 +162,98 @@ def test_a_file_that_is_gone_does_not_parse_or_is_no_text(school):
     assert not [x for x in Log(school.folder).events() if x["event"] == "check"]
 
 
+def test_a_report_in_a_folder_that_cannot_be_written_is_shown(school, monkeypatch):
+    """The learner sees the report, the reading, the answer; one sentence says that it was not stored."""
+    from bugzoo.learn import log
+
+    fixed, found = pool.named(BATCH_MEAN).code, pool.named("sigmoid/cotangent_ignored").code
+    school("start", fixed, "--mode", "fix")
+    school("start", found)
+
+    def refuse(path, line):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(log, "_append", refuse)
+    for words, shown, code in [
+        (["check", fixed], "hidden cases fail", 1),
+        (["look", "norm"], "cosine", 0),
+        (["hint"], "hint 1 of 4", 0),
+        (["answer", "7"], "Not line 7", 1),
+        (["answer", str(pool.resolve(found).lines[0])], "Learned:", 0),
+        (["start", found], "instruments", 0),
+    ]:
+        rc, out = school(*words)
+        assert rc == code and shown in out, out
+        assert out.count("was not stored") == (words[0] != "start")
+        assert "--dir" in out or words[0] == "start"
+    assert json.loads(school("check", fixed, "--json")[1])["stored"] is False
+    for words in (["skip"], ["giveup"], ["start", "--op", "relu", "--seed", "1"]):
+        rc, out = school(*words)
+        assert rc == 2 and "cannot be written: Permission denied" in out
+    fits(school("check", fixed)[1])
+
+
+def test_a_file_that_another_machine_has_is_written_again(school):
+    """Logs alone were merged: what is open is shown and its file is there, as it was handed out."""
+    school("start", pool.named(BATCH_MEAN).code, "--mode", "fix")
+    file = school.folder / pool.named(BATCH_MEAN).code / "backward.py"
+    text = file.read_text()
+    file.unlink()
+    file.parent.rmdir()
+    rc, out = school("next")
+
+    assert rc == 0 and "was not here: it is written as it was handed out" in out
+    assert file.read_text() == text
+    assert "was not here" not in school("next")[1]
+
+
+def test_what_is_given_up_is_not_solved_afterwards(school):
+    """The label is known: a check that passes then counts nothing, until it is taken up again."""
+    e = pool.named(BATCH_MEAN)
+    school("start", e.code, "--mode", "fix")
+    school("giveup")
+    file = school.folder / e.code / "backward.py"
+    file.write_text(file.read_text().replace("g.mean()", "g.mean(-1, keepdim=True)"))
+    rc, out = school("check", e.code)
+    assert rc == 0 and "You gave it up before, so it is not counted" in out
+    assert "given up" in school("list")[1]
+    assert school("hint", e.code)[0] == 2
+    school("start", e.code, "--mode", "fix")
+    school("check")
+    assert "solved" in school("list")[1].splitlines()[1]
+
+
+def test_prints_are_shown_once(school):
+    """Dozens of passes, one line each with its count; nothing waits for the keyboard."""
+    e = pool.named(BATCH_MEAN)
+    school("start", e.code, "--mode", "fix")
+    file = school.folder / e.code / "backward.py"
+    text = file.read_text()
+    file.write_text(
+        text.replace("        mean_g =", "        print('shape', len(g.shape))\n        mean_g =")
+    )
+    rc, out = school("check")
+    assert rc == 1 and out.count("shape 2   (") == 1 and "Your program printed" in out
+    fits(out)
+    assert json.loads(school("check", "--json")[1])["printed"]["shape 2"] > 10
+    for call, said in [("input()", "EOFError"), ("breakpoint()", "cannot stop a check")]:
+        file.write_text(text.replace("        mean_g =", f"        {call}\n        mean_g ="))
+        rc, out = school("check")
+        assert rc == 3 and said in out
+
+
+def test_the_screen_shows_the_file_as_it_stands(school):
+    """Lines of a report count in the learner's file, so the task shows that one; a broken one too."""
+    code = pool.named(BATCH_MEAN).code
+    school("start", code, "--mode", "fix")
+    file = school.folder / code / "backward.py"
+    file.write_text(file.read_text().replace("g.mean()", "g.mean(0)"))
+    assert "mean_g = g.mean(0)" in school("next")[1]
+    file.write_text(file.read_text() + "def (\n")
+    rc, out = school("next")
+    assert rc == 0 and "mean_g = g.mean(0)" in out and "def (" in out
+
+
 def test_a_code_of_an_older_version_is_told(school):
     """The log knows which version made it."""
     folder = school.folder
@@ -173,6 +265,9 @@ def test_a_code_of_an_older_version_is_told(school):
     rc, out = school("look", "sums")
 
     assert rc == 2 and "is not in this version" in out and "made with bugzoo 0.0.1" in out
+    assert "'bugzoo learn skip LN-ffffff' puts it aside" in out
+    seen = terminal(folder, ("puts it aside", "s"), ("put aside", "q"))
+    assert "Traceback" not in seen
 
 
 def test_skip_giveup_review_and_place(school):
@@ -209,7 +304,7 @@ def test_place_leaves_out_the_parts_whose_question_is_solved(school):
         assert done[0] == 0
     rc, out = school("place")
 
-    assert "5 of 6 questions solved" in out and "2  Sums" not in out
+    assert "5 of 6 questions solved" in out and "2  Sums, means and factors (given up)" in out
     assert "step 6 of 30" in school("next")[1]
 
 
@@ -266,10 +361,9 @@ def terminal(folder, *lines, wait=40.0):
             if queue and queue[0][0] in seen[at:]:
                 at = len(seen)
                 what = queue.pop(0)[1]
-                if callable(what):
-                    what()
-                else:
-                    os.write(main, what.encode() + b"\n")
+                typed = what() if callable(what) else what
+                if typed is not None:
+                    os.write(main, typed.encode() + b"\n")
             if not queue and process.poll() is not None:
                 break
     finally:
@@ -300,6 +394,34 @@ def test_watch_checks_on_save(school):
 
     assert "\033[32m" in seen  # green, at a terminal
     assert "saved" in seen
+
+
+def test_place_is_walked_to_its_end_at_a_terminal(school):
+    """Wrong answers, an empty line, too many hints, a question put aside, one given up; then the result."""
+    from bugzoo.learn.session import Session
+
+    def right():
+        e = pool.resolve(Session(school.folder).progress.open_one().code)
+        return f"a {e.lines[0]} {e.family}"
+
+    seen = terminal(
+        school.folder,
+        ("p place me", "p"), ("question 1 of 6", "a 1"), ("Nothing is counted", "a 8 wrong"),
+        ("Not line 8", right),
+        ("p question 2 of 6", "p"), ("question 2 of 6, for", right),
+        ("p question 3 of 6", "p"), ("question 3 of 6, for", "s"),
+        ("p question 4 of 6", "p"), ("question 4 of 6, for", "h"), ("hint 1", "h"), ("hint 2", right),
+        ("p question 5 of 6", "p"), ("question 5 of 6, for", right),
+        ("p question 6 of 6", "p"), ("question 6 of 6, for", "g"),
+        ("p the result", "p"), ("yours to learn", "n"), ("step 11 of 30", "q"),
+        wait=400,
+    )  # fmt: skip
+
+    assert "3 of 6 questions solved; left out:" in seen
+    assert "3  Training loops (put aside)" in seen and "(2 hints)" in seen and "(given up)" in seen
+    shown = [s.removeprefix("> ").rstrip() for s in seen.splitlines()]
+    assert [s for s in shown if len(s) > 78 and "http" not in s and "/tmp" not in s] == []
+    assert Session(school.folder).progress.done_steps == {*range(1, 11), *range(21, 26)}
 
 
 def test_watch_finds_by_typing(school):

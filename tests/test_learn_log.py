@@ -65,7 +65,7 @@ def test_a_torn_last_line_is_left_out_and_the_next_event_is_whole(tmp_path):
     warned = log.progress().warnings
     log.add("skip", mode="find", code="LN-d1e387")
 
-    assert len(warned) == 1 and "torn" in warned[0] and "harmless" in warned[0]
+    assert len(warned) == 1 and "torn" in warned[0] and "nothing to do" in warned[0]
     assert [e["event"] for e in log.events()] == ["start", "skip"]
 
 
@@ -81,6 +81,95 @@ def test_a_damaged_line_costs_itself_alone(tmp_path, line):
 
     assert "find:LN-d1e387" in state.records
     assert "line 1 is no event" in state.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"mode": "trace"}, {"code": "../../etc"}, {"seed": "x"}, {"step": 31}, {"steps": [[1]]}, 
+        {"level": True},
+        {"time": "9999-12-31T00:00:00Z"}, {"family": 3}, {"event": "boast"},
+    ],
+)  # fmt: skip
+def test_a_line_with_a_field_of_another_kind_is_no_event(tmp_path, facts):
+    """What a later version, an editor or a stranger wrote is left out, and every command still works."""
+    made = {
+        "time": "2026-01-01T00:00:00Z",
+        "event": "start",
+        "mode": "fix",
+        "code": "LN-d1e387",
+    } | facts
+    (tmp_path / logs.NAME).write_text(json.dumps(made) + "\n")
+
+    assert not Log(tmp_path).progress().records
+    assert "no event that this version knows" in Log(tmp_path).progress().warnings[0]
+    assert command("list", "--dir", str(tmp_path)).returncode == 0
+
+
+def test_a_time_without_a_zone_is_utc_and_zones_are_put_in_order(tmp_path):
+    """Another program's times are read as moments; the export holds them too."""
+    lines = [
+        event("start", time="2026-01-01T12:00:00+02:00"), event("look", time="2026-01-01T11:00:00"),
+        event("skip", time="2026-01-01T11:30:00Z"),
+    ]  # fmt: skip
+    (tmp_path / logs.NAME).write_text("".join(json.dumps(e) + "\n" for e in reversed(lines)))
+    listed = Log(tmp_path).events()
+
+    assert [e["event"] for e in listed] == ["start", "look", "skip"]
+    assert [r["seconds_since_start"] for r in rows(listed)] == [0.0, 3600.0, 5400.0]
+
+
+def test_damage_is_told_once(tmp_path):
+    """All damaged lines in one message, at one command; a torn line that was told stays told."""
+    log = Log(tmp_path)
+    log.add("start", mode="find", code="LN-d1e387")
+    log.path.write_bytes(b"one\ntwo\n" + log.path.read_bytes() + b'{"time": "2026')
+    first, second = (command("status", "--dir", str(tmp_path)) for _ in range(2))
+
+    assert "3 lines (1, 2, 4) are no event" in " ".join(first.stderr.split())
+    assert "sort -u" in first.stderr and first.stderr.count("left out") == 1
+    assert not second.stderr and "LN-d1e387" in second.stdout
+    log.path.write_bytes(log.path.read_bytes() + b"three\n")
+    assert "line 6 is no event" in " ".join(command("list", "--dir", str(tmp_path)).stderr.split())
+
+
+def test_a_slow_clock_does_not_open_what_is_solved(tmp_path):
+    """The end of an exercise may stand before its beginning where two machines' logs are merged."""
+    state = folded(event("solve", family="scaling", step=3), event("start", step=3))
+
+    assert state.records["find:LN-d1e387"].state == "solved" and state.done_steps == {3}
+    assert folded(event("giveup"), event("start")).records["find:LN-d1e387"].state == "given up"
+    taken_up = folded(event("start"), event("giveup"), event("start"))
+    assert taken_up.records["find:LN-d1e387"].state == "open"
+
+
+def test_an_attempt_that_is_in_both_logs_counts_once(tmp_path):
+    """The same file merged twice says nothing new; another try on another machine is another try."""
+    log = Log(tmp_path / "a")
+    log.add("start", mode="find", code="LN-d1e387")
+    log.add("answer", mode="find", code="LN-d1e387", right=False)
+    mine = log.path.read_bytes()
+    log.path.write_bytes(mine + mine)
+    assert log.progress().records["find:LN-d1e387"].tries == 1
+    log.add("answer", mode="find", code="LN-d1e387", right=False)
+    assert log.progress().records["find:LN-d1e387"].tries == 2
+
+
+def test_what_cannot_be_stored_counts_as_long_as_the_process_lives(tmp_path, monkeypatch):
+    """`keep` holds the event and says once why it was not stored; `add` refuses."""
+    log = Log(tmp_path)
+    log.add("start", mode="find", code="LN-d1e387")
+
+    def full(path, line):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(logs, "_append", full)
+    log.keep("look", mode="find", code="LN-d1e387", instrument="sums")
+
+    assert log.progress().records["find:LN-d1e387"].looks == ["sums"]
+    assert "No space left" in log.excuse and "--dir" in log.excuse
+    with pytest.raises(UserError, match="No space left"):
+        log.add("skip", mode="find", code="LN-d1e387")
 
 
 def test_two_machines_merge_by_sort(tmp_path):

@@ -1,9 +1,11 @@
 """The school's exercises: what is shown, what is said, and that the right answer is accepted."""
 
+import inspect
 import random
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -11,22 +13,26 @@ import torch
 from bugzoo.errors import UserError
 from bugzoo.learn import (
     detect,
+    explained,
     find,
     fix,
     hints,
     instruments,
     naive,
+    naming,
     plant,
     pool,
     program,
     shape,
+    survivor,
     text,
     views,
 )
 from bugzoo.learn import path as paths
 from bugzoo.learn.exercise import Exercise, parse
-from bugzoo.learn.jobs import Bench
+from bugzoo.learn.jobs import Bench, job
 from bugzoo.learn.judge import examine
+from bugzoo.learn.measure import leaves
 from bugzoo.learn.reading import said
 
 GOOD_CHECK = """
@@ -270,6 +276,41 @@ def test_a_program_that_never_ends_is_ended(batch_mean):
     assert found.timed_out and found.crashed and "never ends" in found.worst().words[0]
 
 
+def test_a_program_that_waits_is_ended_by_the_clock(batch_mean):
+    """It uses no processor: three times the limit, and the sentence asks what it waits for."""
+    waits = batch_mean.shown.replace("mean_g = g.mean()", "__import__('time').sleep(60)")
+    begun = time.monotonic()
+    found = fix.check(batch_mean, 0, "b.py", text=waits, limit=0.4)
+
+    assert found.timed_out and "does it wait for something?" in found.worst().words[0]
+    assert time.monotonic() - begun < 30
+
+
+def test_tensors_are_called_as_in_the_program():
+    """dq, dk, dv for forward(ctx, q, k, v); what is written into, and what is differentiated, by name."""
+    one = pool.named("attention/scaled_query_saved")
+    report = fix.check(one, 1, "b.py", text=one.shown)
+    two = pool.named("swiglu/gradients_over_inputs")
+    writes = find.look(two, 1, "uses").lines
+    second = find.look(pool.named("gelu/slope_saved"), 1, "second").lines
+
+    assert "elements of dk are wrong" in report.worst().words[0]
+    assert [s.split(":")[0] for s in find.look(one, 1, "norm").lines] == ["dq", "dk", "dv"]
+    assert "the input a, 20 of 20" in writes[0] and "the input b, 20 of 20" in writes[1]
+    assert [s.split(":")[0][-4:] for s in second] == ["by x", "by g"]
+
+
+@pytest.mark.parametrize("op", [o for o in pool.ops() if pool.kind_of(o) == "operation"])
+def test_every_operation_has_a_name_for_each_gradient(op):
+    """As many names as measured gradients, each of a parameter of its forward."""
+    base = pool.right(op)
+    made = job(base, base.truth.cases[0], 0)
+    known = inspect.signature(base.cls.forward).parameters
+
+    assert len(naming.gradients(made)) == len(leaves(made["inputs"]))
+    assert all(n in known for n in naming.inputs(made))
+
+
 @pytest.mark.parametrize("bad", ["def (", "x = 1\n", "raise ValueError('no')\n", "a\0b"])
 def test_a_file_that_cannot_be_used_is_told(batch_mean, bad):
     """A file that does not parse, lost its class or raises: a sentence, and nothing is scored."""
@@ -290,6 +331,20 @@ def test_every_step_of_the_path_can_be_solved(step):
         assert fix.check(e, step.number, "b.py", text=e.correct).solved
         assert not fix.check(e, step.number, "b.py", text=fix.source(e, step.number)).solved
     assert 1 <= naive.level(e, step.number) <= 5
+
+
+@pytest.mark.parametrize("step", paths.STEPS, ids=lambda s: f"{s.number}-{s.about}")
+def test_every_step_has_the_address_of_a_real_bug(step):
+    """It is said when the step is solved: the specimen's own, or what checks let pass."""
+    found = explained.addresses(step)
+
+    assert found and all(
+        re.fullmatch(r"https://github\.com/[^/]+/[^/]+/(issues|pull)/\d+", a) for a in found
+    )
+    said = "\n".join(explained.taught(step))
+    if step.mode in ("find", "fix"):
+        said += "\n".join(explained.seen(pool.named(step.about)))
+    assert "Learned:" in said and all(a in said for a in found)
 
 
 def test_the_loss_shows_nothing_of_the_first_exercise(batch_mean):
@@ -369,6 +424,74 @@ def test_a_weak_check_and_a_good_one():
     assert good.solved, (good.caught, good.false_alarms, good.story)
 
 
+ONE_DIRECTION = """
+import torch
+
+
+def check(op, inputs):
+    wrt = [x for x in inputs if x.is_floating_point() and x.requires_grad]
+    y = op(*inputs)
+    g = torch.randn_like(y)
+    d = torch.autograd.grad(y, wrt, g, allow_unused=True)
+    u = [torch.randn_like(x) for x in wrt]
+    up, down = (op(*[x.detach() + h * v for x, v in zip(wrt, u)]) for h in (1e-4, -1e-4))
+    told = sum((a * b).sum() for a, b in zip(d, u) if a is not None)
+    seen = ((up - down) * g).sum() / 2e-4
+    return bool((told - seen).abs() <= 1e-3 * seen.abs().clamp(min=1e-2))
+"""
+
+
+def test_the_survivor_that_is_shown_teaches_something():
+    """Precision comes last; where all cotangents were ones, one that ones cannot show."""
+    template = detect.template("softmax", "SO-all-10")
+    sums = detect.score("softmax", 10, "c.py", text=template)
+    listed = detect.subjects("softmax", 10)
+    twins = [s.wrong for s in listed if s.wrong is not None]
+    rounded = [e for e in twins if e.family == "dtype-precision"]
+    writes = next(e for e in twins if e.broken.label.channel == "side_effect")
+
+    assert "you compared 0 with 0" in " ".join(sums.story) and "more like it" in sums.story[0]
+    assert len(rounded) > 1
+    assert survivor.instructive([*rounded, writes], listed, None) == (writes, 0)
+    assert survivor.instructive(rounded, listed, None)[0] in rounded  # there is nothing else
+
+
+def test_a_survivor_that_breaks_the_protocol_is_told_as_measured():
+    """Not a list of what it might be: who is written into, in which case."""
+    found = detect.score("softmax", 10, "c.py", text=ONE_DIRECTION)
+    listed = [s.wrong for s in detect.subjects("softmax", 10) if s.wrong is not None]
+    one = next(e for e in listed if e.broken.label.channel == "contract")
+
+    assert one.code in [e.code for e in found.survivors]
+    assert "the pass writes into the output y" in survivor.protocol(one)
+
+
+@pytest.mark.parametrize(("op", "seed"), [("softmax", 10), ("softmax", 29), ("layer_norm", 5)])
+def test_no_broken_program_comes_twice(op, seed):
+    """A twin written by hand and a mutant may be the same program: it is one exercise."""
+    codes = [s.wrong.code for s in detect.subjects(op, seed) if s.wrong is not None]
+
+    assert len(codes) == len(set(codes)) == detect.TWINS
+
+
+def test_what_detect_drew_is_explained(tmp_path):
+    """Each program that the check let pass: line, right line, the inputs that separate it; then the rest."""
+    exercise = parse("LN-all-5")
+    file = tmp_path / "check.py"
+    file.write_text(ONE_DIRECTION)
+    told = "\n".join(explained.detected(exercise, file))
+    file.write_text("def (")
+    blind = "\n".join(explained.detected(exercise, file))
+
+    assert "Your check lets" in told and "of 15 broken programs pass" in told
+    assert "reads      " in told and "should be  " in told
+    assert "wrong in rows" in told and "right in" in told
+    listed = [s.wrong for s in detect.subjects("layer_norm", 5) if s.wrong is not None]
+    assert all(e.code in told and e.code in blind for e in listed)
+    assert "   caught" in told and "caught" not in blind and "could not be tried" in blind
+    assert all(len(line) <= 78 for line in [*told.splitlines(), *blind.splitlines()])
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -428,6 +551,9 @@ def test_a_planted_bug_is_scored_and_adopted(tmp_path):
     assert "nothing is planted" in found["harmless"].remark
     assert "nobody overlooks" in found["loud"].remark
     assert found["hidden"].solved, (found["hidden"].caught, found["hidden"].missed)
+    told = "\n".join(explained.hidden(parse("SO-own-1"), file, detectors))
+    assert "added      g.mul_(1.5)" in told and "wrong in" in told
+    assert "the pass writes into the cotangent g" in told and "checks miss it" in told
     adopted = tmp_path / "planted_softmax.py"
     adopted.write_text(plant.adopted("softmax", file, "Doubled"))
     zoo = catalog.load([adopted])

@@ -3,7 +3,6 @@
 score = caught / twins * (1 - false alarms / right programs)
 """
 
-import math
 import random
 import warnings
 from collections import Counter
@@ -13,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from bugzoo.learn import program
+from bugzoo.learn import program, survivor
+from bugzoo.learn.fix import WALL, endless
 from bugzoo.learn.harmless import rewrites
-from bugzoo.learn.jobs import job, seeded
-from bugzoo.learn.judge import _error, _largest
-from bugzoo.learn.measure import measure, outputs
+from bugzoo.learn.jobs import seeded
 from bugzoo.learn.pool import Exhibit, exhibits, mutants, right
-from bugzoo.learn.trying import Counted, attempt, built
+from bugzoo.learn.trying import Counted, attempt
 from bugzoo.model import Case, Specimen
 from bugzoo.mutation.deadline import Overdue, deadline
 from bugzoo.source import standalone
@@ -121,7 +118,10 @@ def subjects(op: str, seed: int) -> list[Subject]:
     base = right(op)
     cases: list[Any] = list(base.truth.cases)
     known = {c.name: c for c in cases}
-    broken = [e for e in exhibits(op) if e.correct and _fit(e.broken, known)]
+    once = {
+        e.code: e for e in reversed(list(exhibits(op)))
+    }  # a mutant may be a twin that has a story
+    broken = [e for e in once.values() if e.correct and _fit(e.broken, known)]
     broken.sort(key=lambda e: e.code)
     rng.shuffle(broken)
     chosen = _spread(broken)[:TWINS]
@@ -176,7 +176,7 @@ def score(
     marks: list[bool] = []
     used: list[Counted] = []
     try:
-        with deadline(limit), warnings.catch_warnings():
+        with deadline(limit, WALL * limit), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if check is None:
                 source = program.read(Path(path)) if text is None else text
@@ -190,9 +190,9 @@ def score(
                 backwards += counted.backwards
                 marks.append(fine)
                 used.append(counted)
-    except Overdue:
+    except Overdue as over:
         twins = sum(s.wrong is not None for s in listed)
-        said = f"your check did not return within {limit:g} s of processor time"
+        said = f"your check did not return: {endless(over)}"
         return Score(0, twins, 0, len(listed) - twins, 0, 0, error=said)
     return scored(listed, marks, forwards, backwards, used)
 
@@ -220,8 +220,8 @@ def scored(
     )
     if left:
         at = {s.wrong.code: n for n, s in enumerate(listed) if s.wrong is not None}
-        chosen, like = _instructive(left)
-        made.story = _story(
+        chosen, like = survivor.instructive(left, listed, used)
+        made.story = survivor.story(
             chosen, like, used[at[chosen.code]] if used else None, listed[at[chosen.code]]
         )
     return made
@@ -235,92 +235,3 @@ def tried(check: Callable[..., Any], subject: Subject, seed: int) -> tuple[Count
 def draws(subject: Subject, seed: int) -> list[tuple[Any, Any]]:
     """Inputs and extras of each case in which the subject is tried."""
     return [(c.draw(torch.Generator().manual_seed(seed)), c.extras) for c in subject.cases]
-
-
-def _instructive(left: list[Exhibit]) -> tuple[Exhibit, int]:
-    """The survivor with the most like it, and how many more those are."""
-    counts = Counter(_channel(e) for e in left)
-    channel, count = counts.most_common(1)[0]
-    chosen = min(
-        (e for e in left if _channel(e) == channel), key=lambda e: (len(e.lines), -len(e.shown))
-    )
-    return chosen, count - 1
-
-
-def _channel(e: Exhibit) -> str:
-    assert e.broken.label is not None
-    return e.broken.label.channel
-
-
-def _story(e: Exhibit, like: int, used: Counted | None, subject: Subject) -> list[str]:
-    """The survivor's lines, and why the check let it pass, as far as its passes tell."""
-    shown = e.shown.splitlines()
-    more = f" ({like} more like it)" if like else ""
-    lines = [f"One survivor{more}:"]
-    lines += [f"  {n:3d}  {shown[n - 1].strip()}" for n in e.lines[:3]]
-    channel = _channel(e)
-    label = e.broken.label
-    assert label is not None
-    if channel == "side_effect":
-        lines.append(
-            "It writes into a tensor that it was only lent. Compare them before and after."
-        )
-    elif channel == "reentrancy":
-        lines.append("Its first backward is right. Use it twice, or with another call in between.")
-    elif channel == "contract":
-        lines.append(
-            "It breaks autograd's protocol: a zero cotangent, or one input alone requiring grad."
-        )
-    elif used is not None and used.backwards == 0:
-        lines.append("Your check made no backward pass.")
-    elif used is not None and used.plain:
-        lines += _ones(e, subject)
-    elif len(subject.cases) > 1:
-        shapes = ", ".join(sorted(used.shapes)[:4]) if used else "one size"
-        lines.append(f"It shows in other inputs: {subject.cases[1].name}. Yours: {shapes}.")
-    else:
-        off = max((n for n in _errors(subject, e) if n < math.inf), default=0.0)
-        if off:
-            lines.append(
-                f"Under some cotangents its gradient is off by {off:.0e} (relative): yours were not among "
-                f"them, or your limit is wider."
-            )
-        else:
-            lines.append(
-                "Called once, alone, it is right: it keeps something from one call to the next."
-            )
-    return lines
-
-
-def _errors(subject: Subject, e: Exhibit) -> list[float]:
-    """How far the survivor's gradients are off in the case in which it was tried."""
-    made = job(e.right, subject.cases[0], 0)
-    mine, true = (measure(built(t).apply, made) for t in (subject.text, standalone(e.right.cls)))
-    return [
-        _error(torch.zeros_like(b) if a is None else a, b)
-        for a, b in zip(mine.get("dx", []), true["dx"])
-        if b is not None
-    ]
-
-
-def _ones(e: Exhibit, subject: Subject) -> list[str]:
-    """What the true gradient and the twin's are for a cotangent of ones."""
-    case = subject.cases[0]
-    sizes = []
-    for text in (standalone(e.right.cls), subject.text):
-        x = case.draw(torch.Generator().manual_seed(0))
-        wrt = [t for t in x if isinstance(t, Tensor) and t.requires_grad]
-        y = outputs(built(text).apply(*x, *case.extras))
-        grads = torch.autograd.grad(y, wrt, [torch.ones_like(b) for b in y], allow_unused=True)
-        sizes.append(max((_largest(d) for d in grads if d is not None), default=0.0))
-    if max(sizes) < 1e-9:
-        return [
-            f"Your g was all ones. For this operation the true dx is then 0 (at most {sizes[0]:.0e}), and "
-            f"so is the twin's: you compared 0 with 0."
-        ]
-    if sizes[0] < 1e-9 and max(sizes) < 1e-4:
-        return [
-            f"Your g was all ones. For this operation the true dx is then 0, and the twin's at most "
-            f"{sizes[1]:.0e}: there was next to nothing to compare. Use a random one."
-        ]
-    return ["Your g was all ones, the gradient of a sum. Use a random one."]

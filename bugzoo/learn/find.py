@@ -80,6 +80,11 @@ def line_from(word: str, exhibit: Exhibit) -> int:
             f"'{word}' is no line of the exhibit: expected a number from 1 to {len(lines)}. "
             f"For example: answer {len(lines)} scaling"
         )
+    shown = [int(s.split()[0]) for s in text.code_lines(exhibit.shown) if len(s.split()) > 1]
+    if int(word) not in shown:
+        raise UserError(
+            f"line {word} has no code that is shown: lines {shown[0]} to {shown[-1]} have. Nothing is counted."
+        )
     return int(word)
 
 

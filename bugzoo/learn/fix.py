@@ -21,6 +21,7 @@ from bugzoo.oracle import memory
 from bugzoo.oracle.probe import Probe
 
 LIMIT = 20.0  # seconds of processor time for a check
+WALL = 3.0  # times that, by the clock, for one that waits
 FRESH = 3  # cases drawn for one check alone, once all others pass
 BUDGET = 3  # times the tensor operations of the right backward
 
@@ -88,15 +89,21 @@ def check(
         raise UserError(_ends(file))
     held = bench(exhibit, seed)
     try:
-        with deadline(limit):
+        with deadline(limit, WALL * limit):
             kind = program.compiled(source, file, exhibit.name)
             return _judged(exhibit, seed, held, kind, file, remarks, allow_autograd)
     except SystemExit:
         raise UserError(_ends(file)) from None
-    except Overdue:
-        said = f"not done after {limit:g} s of processor time: is there a loop that never ends?"
+    except Overdue as over:
+        said = endless(over)
         late = Outcome("all", "-", float("inf"), 0.0, (said,), raised=True)
         return Report([late], before(exhibit, seed), timed_out=True)
+
+
+def endless(over: Overdue) -> str:
+    """The sentence about a time limit."""
+    said = str(over).replace(" seconds", " s")
+    return said if said.endswith("?") else f"{said}: is there a loop that never ends?"
 
 
 def _ends(file: str) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bugzoo import digits
-from bugzoo.learn import judge, shape
+from bugzoo.learn import judge, naming, shape
 from bugzoo.learn.jobs import Bench
 from bugzoo.learn.loop_instruments import LOOPS
 from bugzoo.learn.measure import leaves, measure, words
@@ -169,7 +169,7 @@ def _scale(bench: Bench, kind: Any) -> Reading:
     lines, values = [], dict[str, float]()
     for name, a, b in zip(_named(job), one, ten):
         gap = judge._error(b, 10 * a)
-        lines.append(f"{name}: |dx(10 g) - 10 dx(g)| / |dx(10 g)| = {gap:.1e}")
+        lines.append(f"{name}: |{name}(10 g) - 10 {name}(g)| / |{name}(10 g)| = {gap:.1e}")
         values[f"departure of {name} from linear"] = gap if gap > 1e-9 else 0.0
     return Reading(tuple(lines), values)
 
@@ -204,7 +204,7 @@ def _sums(bench: Bench, kind: Any) -> Reading:
         if b.dim() < 1:
             continue
         known = judge.terms(n, job, held)
-        for label in ("1", "x", "y"):
+        for label in ("1", name[1:], "y"):
             if label not in known or n > 2:
                 continue
             what = name if label == "1" else f"{name}*{label}"
@@ -243,7 +243,7 @@ def _terms(bench: Bench, kind: Any) -> Reading:
             lines.append(f"{name}: no error")
             values[f"shape of {name}"] = 0.0
             continue
-        said = shape.words(a, b, judge.terms(n, job, held), job["elementwise"])
+        said = shape.words(a, b, judge.terms(n, job, held), job["elementwise"], name[1:])
         lines += [f"{name}: {said[0]}", *(f"  {s}" for s in said[1:])]
         numbers = re.sub(
             r"[-+]?\d[\d.e+-]*", "#", "; ".join(said)
@@ -275,9 +275,12 @@ def _uses(bench: Bench, kind: Any) -> Reading:
     """What a pass leaves behind: writes, a second backward, another call in between."""
     job, _ = bench.truth(bench.cases[0])
     mine = measure(kind.apply, job)
-    changed = ", ".join(f"{name} ({n} of {total} elements)" for name, n, total in mine["changed"])
+    changed = [
+        f"{naming.place(what, job)}, {n} of {of} elements" for what, n, of in mine["changed"]
+    ]
     lines = (
-        f"written into: {changed or 'nothing'}",
+        f"written into: {changed[0] if changed else 'nothing'}",
+        *(f"              {more}" for more in changed[1:]),
         f"used again: {mine['again'] or 'the same, bit by bit'}",
         f"a zero cotangent gives {'finite numbers' if mine['zero'] else 'NaN or infinity'}",
     )
@@ -294,15 +297,16 @@ def _second(bench: Bench, kind: Any) -> Reading:
     job, true = bench.truth(bench.cases[0])
     mine = measure(kind.apply, job)
     lines, values = [], dict[str, float]()
-    for n, (a, b) in enumerate(zip(mine.get("second", []), true.get("second", []))):
+    by = [*naming.inputs(job), *naming.cotangents(job)]
+    for name, a, b in zip(by, mine.get("second", []), true.get("second", [])):
         if b is None:
             continue
         error = judge._error(torch.zeros_like(b) if a is None else a, b)
         error = error if error > 1e-8 else 0.0
         lines.append(
-            f"derivative of <dx, v> by argument {n}: {'none' if a is None else f'error {error:.1e}'}"
+            f"derivative of <gradient, v> by {name}: {'none' if a is None else f'error {error:.1e}'}"
         )
-        values[f"second-order error, argument {n}"] = error
+        values[f"second-order error by {name}"] = error
     return Reading(tuple(lines) or ("there is none",), values)
 
 
@@ -321,7 +325,7 @@ def _errors(job: Any, ours: list[Tensor], true: list[Tensor], when: str) -> Read
 
 
 def _named(job: Any) -> list[str]:
-    return judge._names(leaves(job["inputs"]))
+    return naming.gradients(job)
 
 
 OPS = [
@@ -336,5 +340,5 @@ OPS = [
     Instrument("sums", 10, "sums over each row, beside the true ones", _sums),
     Instrument("second", 10, "the gradient of the gradient", _second),
     Instrument("map", 15, "|error| element by element", _map),
-    Instrument("terms", 25, "the error as a combination of 1, g, x, y, g*y", _terms),
+    Instrument("terms", 25, "the error in terms of 1, g, y, the input", _terms),
 ]

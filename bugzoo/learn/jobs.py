@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from bugzoo.cases import consumed
+from bugzoo.learn import naming
 from bugzoo.learn.measure import Job, Measured, leaves, measure, measure_loop
 from bugzoo.learn.pool import Exhibit
 from bugzoo.model import Case, Context, Specimen
@@ -49,6 +50,7 @@ def job(right: Specimen, case: Case, seed: int) -> Job:
     truth = right.truth
     inputs, others = case.draw(gen), case.draw(gen)
     ready: Job = {
+        "names": naming.parameters(right.cls),
         "inputs": inputs,
         "others": others,
         "extras": case.extras,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bugzoo.learn import shape
+from bugzoo.learn import naming, shape
 from bugzoo.learn.jobs import Bench
 from bugzoo.learn.measure import Measured, leaves
 from bugzoo.model import Context
@@ -116,7 +116,7 @@ def _operation(case: Any, job: Any, true: Measured, mine: Measured) -> Outcome:
     if mine["error"]:
         at = f" (line {mine['line']})" if mine["line"] else ""
         return out(math.inf, f"it raises{at}:", f"  {mine['error']}", raised=True)
-    names = _names(wrt)
+    names = naming.gradients(job)
     for ours, theirs in zip(mine["y"], true["y"]):
         error = _error(ours, theirs)
         if error > limit:
@@ -146,7 +146,7 @@ def _operation(case: Any, job: Any, true: Measured, mine: Measured) -> Outcome:
         if name not in known:
             return out(
                 math.inf,
-                f"the pass writes into {name}: {count} of {total} elements changed",
+                f"the pass writes into {naming.place(name, job)}: {count} of {total} elements changed",
                 "  it was only lent; another consumer of the same tensor gets a wrong gradient",
             )
     if mine["again"] and not true["again"]:
@@ -158,14 +158,17 @@ def _operation(case: Any, job: Any, true: Measured, mine: Measured) -> Outcome:
     if true["zero"] and not mine["zero"]:
         return out(math.inf, "a zero cotangent gives a gradient that is not finite")
     if job["twice"] and "second" in true and "second" in mine:
-        for theirs, ours in zip(true["second"], mine["second"]):
+        by = [*naming.inputs(job), *naming.cotangents(job)]
+        for name, theirs, ours in zip(by, true["second"], mine["second"]):
             if theirs is None:
                 continue
             ours = torch.zeros_like(theirs) if ours is None else ours
             if _error(ours, theirs) > 10 * limit and _largest(theirs - ours) > floor:
-                said = "right, but its own derivative is wrong (second order)"
+                said = f"right, but its own derivative by {name} is wrong (second order)"
                 return out(
-                    _error(ours, theirs), f"the gradient is {said}", *_elements("d", ours, theirs)
+                    _error(ours, theirs),
+                    f"the gradient is {said}",
+                    *_elements(f"d2{name}", ours, theirs),
                 )
     zero = all(t is None or _largest(t) <= floor for t in true["dx"])
     return out(worst, note="every answer is 0 here" if zero and true["dx"] else "")
@@ -182,7 +185,8 @@ def _value(
         return lines
     known = terms(n, job, right)
     lines.append(
-        "  shape of the error: " + "; ".join(shape.words(ours, true, known, job["elementwise"]))
+        "  shape of the error: "
+        + "; ".join(shape.words(ours, true, known, job["elementwise"], name[1:]))
     )
     if said := conserved(name, ours, true, known):
         lines.append(f"  {said}")
@@ -191,15 +195,15 @@ def _value(
 
 def terms(n: int, job: Any, right: Measured) -> dict[str, Tensor]:
     """The tensors that an error may be made of, by name, where they fit the n-th input."""
-    x = leaves(job["inputs"])[n].detach()
+    x, p = leaves(job["inputs"])[n].detach(), naming.inputs(job)[n]
     found = {"1": torch.ones_like(x)}
     if len(job["g"]) == 1 and job["g"][0].shape == x.shape:
         g, y = job["g"][0].detach(), right["y"][0]
-        found |= {"g": g, "y": y, "x": x, "g*y": g * y, "g*x": g * x}
+        found |= {"g": g, "y": y, p: x, "g*y": g * y, f"g*{p}": g * x}
         if not torch.equal(x, y):
             found |= {"y*y": y * y}
     else:
-        found |= {"x": x}
+        found |= {p: x}
     return found
 
 
@@ -208,7 +212,7 @@ def conserved(name: str, ours: Tensor, true: Tensor, known: dict[str, Tensor]) -
     if true.dim() < 1 or true.shape[-1] < 2 or _largest(true) == 0:
         return ""
     for label, t in known.items():
-        if label not in ("1", "y", "x"):
+        if label not in ("1", "y", name[1:]):
             continue
         scale = _largest(true) * _largest(t) * true.shape[-1]
         if _largest((true * t).sum(-1)) < 1e-10 * scale:
@@ -221,7 +225,7 @@ def conserved(name: str, ours: Tensor, true: Tensor, known: dict[str, Tensor]) -
 
 
 def _loop(context: Any, true: Measured, mine: Measured) -> Outcome:
-    size = f"{context.steps} steps"
+    size = f"{context.steps} step{'s' * (context.steps != 1)}"
 
     def out(error: float, *words: str, raised: bool = False) -> Outcome:
         name = context.name
@@ -313,10 +317,6 @@ def _gap(ours: Tensor, true: Tensor) -> float:
         return 0.0
     wide = torch.promote_types(ours.dtype, torch.float64)
     return (ours.to(wide) - true.to(wide)).abs().nan_to_num(0.0).max().item()
-
-
-def _names(wrt: tuple[Tensor, ...]) -> list[str]:
-    return ["dx"] if len(wrt) == 1 else [f"dx{n}" for n in range(len(wrt))]
 
 
 def _largest(t: Tensor | None) -> float:

@@ -1,7 +1,8 @@
 """Progress: one JSON object for each event, appended, never rewritten. State is a fold over the file.
 
 Two machines merge by `sort -u a b`: a line begins with its time. A last line that was torn by a
-crash is left out with a warning; the next event begins on a line of its own.
+crash, or any other that is no event, is left out and told of once; the next event begins on a line of
+its own.
 """
 
 from __future__ import annotations
@@ -9,21 +10,21 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bugzoo.errors import UserError
+from bugzoo.learn.events import EVENTS as EVENTS
+from bugzoo.learn.events import Damaged, moment, read, warning
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NAME = ".log.jsonl"
-EVENTS = (
-    "start", "look", "hint", "answer", "check", "solve", "giveup", "skip", "review", "place", "reset",
-)  # fmt: skip
 COLUMNS = (
     "learner", "team", "time", "event", "code", "mode", "op", "family", "level", "seed", "attempt",
     "seconds_since_start", "right", "line_answered", "line_true", "kind_answered", "kind_true",
@@ -53,6 +54,7 @@ class Record:
     closed: str = ""
     step: int | None = None
     review: bool = False
+    place: int = 0  # which question of `learn place` it is
     bugzoo: str = ""
 
     @property
@@ -77,8 +79,10 @@ class Progress:
     current: str = ""
     done_steps: set[int] = field(default_factory=set)
     placed: int | None = None
+    placed_at: str = ""
     places: int = 0  # rounds of `learn place` that came to their end
     warnings: list[str] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)  # marks of damaged lines not yet told of
 
     @property
     def solved(self) -> list[Record]:
@@ -93,12 +97,22 @@ class Progress:
         return sorted(f for f, b in self.families.items() if b.due and b.due <= today)
 
 
+class Unwritten(UserError):
+    """The folder cannot be written. `row`: the event that is lost with it."""
+
+    def __init__(self, message: str, row: dict[str, Any]):
+        super().__init__(message)
+        self.row = row
+
+
 class Log:
     """The log of a workspace."""
 
     def __init__(self, folder: Path, learner: str = ""):
         self.path = folder / NAME
         self.learner = learner or os.environ.get("BUGZOO_LEARNER", "")
+        self.lost: list[dict[str, Any]] = []  # events that could not be written
+        self.excuse = ""  # why, until it has been said
 
     def add(self, event: str, **facts: Any) -> None:
         """Append an event. UserError where the folder cannot be written."""
@@ -111,35 +125,54 @@ class Log:
         row["bugzoo"] = bugzoo.__version__
         if "torch" in sys.modules:
             row["torch"] = str(sys.modules["torch"].__version__)
-        line = json.dumps(row, ensure_ascii=False) + "\n"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            torn = self.path.exists() and not _ends_well(self.path)
-            with open(self.path, "ab") as file:  # one write: two processes do not mix their lines
-                file.write((b"\n" if torn else b"") + line.encode())
+            _append(self.path, json.dumps(row, ensure_ascii=False) + "\n")
         except OSError as error:
-            raise UserError(
-                f"{self.path} cannot be written: {error.strerror}. Your answer is not recorded. Make the "
-                f"folder writable, or choose another with --dir or BUGZOO_EXERCISES."
+            raise Unwritten(
+                f"{self.path} cannot be written: {error.strerror}. Make the folder "
+                f"writable, or choose another with --dir or BUGZOO_EXERCISES.",
+                row,
             ) from None
 
-    def events(self, warnings: list[str] | None = None) -> list[dict[str, Any]]:
-        """All events in the order of their times."""
-        if not self.path.exists():
-            return []
+    def keep(self, event: str, **facts: Any) -> None:
+        """Append an event; where the folder cannot be written, hold it as long as this process lives."""
         try:
-            lines = self.path.read_bytes().split(b"\n")
+            self.add(event, **facts)
+        except Unwritten as error:
+            self.lost.append(error.row)
+            self.excuse = self.excuse or str(error)
+
+    def events(self) -> list[dict[str, Any]]:
+        """All events in the order of their times."""
+        return self._read()[0]
+
+    def _read(self) -> tuple[list[dict[str, Any]], list[Damaged]]:
+        if not self.path.exists():
+            return [], []
+        try:
+            return read(self.path.read_bytes())
         except OSError as error:
-            raise UserError(f"{self.path} cannot be read: {error.strerror}.") from None
-        found = list(_read(lines, self.path, warnings if warnings is not None else []))
-        unique = {json.dumps(e, sort_keys=True): e for e in found}
-        return sorted(unique.values(), key=lambda e: e["time"])
+            raise UserError(
+                f"{self.path} cannot be read: {error.strerror}. Make it readable, or choose another "
+                f"folder with --dir or BUGZOO_EXERCISES."
+            ) from None
 
     def progress(self) -> Progress:
         state = Progress()
-        for event in self.events(state.warnings):
+        events, bad = self._read()
+        for event in [*events, *self.lost]:
             fold(state, event)
+        told = {m for e in events if e["event"] == "damage" for m in e.get("lines") or []}
+        fresh = [b for b in bad if b.mark not in told]
+        state.damage = [b.mark for b in fresh]
+        state.warnings = [w for w in (warning(str(self.path), fresh),) if w]
         return state
+
+    def told(self, damage: list[str]) -> None:
+        """Remember that the user has been told of damaged lines, if that can be written at all."""
+        if damage:
+            with suppress(UserError):
+                self.add("damage", lines=damage)
 
 
 def now() -> str:
@@ -156,6 +189,7 @@ def fold(state: Progress, event: dict[str, Any]) -> None:
     if kind == "place":
         state.placed = int(event.get("level") or 0)
         state.places += 1
+        state.placed_at = event["time"]
         state.done_steps |= set(event.get("steps") or [])
         return
     mode, code = str(event.get("mode", "")), str(event.get("code", ""))
@@ -164,14 +198,15 @@ def fold(state: Progress, event: dict[str, Any]) -> None:
     key = f"{mode}:{code}"
     record = state.records.setdefault(key, Record(mode, code))
     if kind in ("start", "review"):
-        if record.state in ("skipped", "given up") or not record.started:
-            record.state = "open"
+        if record.state in ("skipped", "given up") and record.started:
+            record.state = "open"  # not where a slow clock has put the end before the beginning
         record.started = record.started or event["time"]
         record.seed = int(event.get("seed") or 0)
         record.op = str(event.get("op") or record.op)
         record.level = event.get("level") or record.level
         record.step = event.get("step") if event.get("step") is not None else record.step
         record.review = record.review or kind == "review"
+        record.place = event.get("place") or record.place
         record.bugzoo = str(event.get("bugzoo") or "")
         state.current = key
     elif kind == "look":
@@ -208,27 +243,16 @@ def _space(state: Progress, record: Record) -> None:
         box.box = min(box.box + 1, len(BOXES))
     else:
         box.box = max(box.box, 1)
-    day = datetime.fromisoformat(record.closed.replace("Z", "+00:00"))
+    day = moment(record.closed)
     box.due = (day + timedelta(days=BOXES[box.box - 1])).isoformat()[:10]
 
 
-def _read(lines: list[bytes], path: Path, warnings: list[str]) -> Iterator[dict[str, Any]]:
-    last = len(lines) - 1
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            event = json.loads(line)
-            datetime.fromisoformat(event["time"].replace("Z", "+00:00"))
-            assert event["event"] in EVENTS
-        except (ValueError, KeyError, TypeError, AttributeError, AssertionError):
-            torn = number == last + 1
-            warnings.append(
-                f"{path}, line {number} is {'torn' if torn else 'no event'} and was left out; "
-                f"{'that is harmless' if torn else 'all other lines count. Was the file edited?'}"
-            )
-            continue
-        yield event
+def _append(path: Path, line: str) -> None:
+    """One write: two processes do not mix their lines. Behind a torn line it begins a line of its own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torn = path.exists() and not _ends_well(path)
+    with open(path, "ab") as file:
+        file.write((b"\n" if torn else b"") + line.encode())
 
 
 def _ends_well(path: Path) -> bool:
@@ -244,7 +268,7 @@ def rows(
     events: Iterable[dict[str, Any]], learner: str = "", team: str = ""
 ) -> list[dict[str, Any]]:
     """Tidy rows, one an event, with all COLUMNS. What the answer was is blank while the item is open."""
-    listed = list(events)
+    listed = [e for e in events if e["event"] != "damage"]
     closed = {
         (e.get("learner"), e.get("mode"), e.get("code"))
         for e in listed
@@ -270,8 +294,7 @@ def rows(
 
 
 def _seconds(a: str, b: str) -> float:
-    one, two = (datetime.fromisoformat(t.replace("Z", "+00:00")) for t in (a, b))
-    return (two - one).total_seconds()
+    return (moment(b) - moment(a)).total_seconds()
 
 
 def frame(folder: str | Path = "exercises") -> pd.DataFrame:

@@ -42,7 +42,7 @@ def _settings(bench: Bench, kind: Any) -> Reading:
     for case in bench:
         mine, true = bench.measured(kind, case), bench.truth(case)[1]
         step = leaves_at(mine, true, case.rtol)
-        shown = f"step {step}" if step else f"never, in {case.steps} steps"
+        shown = f"step {step}" if step else f"never, in {case.steps} step{'s' * (case.steps != 1)}"
         options = ", ".join(f"{k}={v}" for k, v in case.options.items() if k in telling)
         lines.append(f"{case.name:<16} {shown:<22} {options[:34]}")
         values[f"first wrong step in {case.name}"] = float(step)

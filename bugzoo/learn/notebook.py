@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bugzoo.errors import UserError
-from bugzoo.learn import detect, find, fix, judge, views
+from bugzoo.learn import detect, find, fix, judge, printed, views
 from bugzoo.learn import exercise as exercises
 from bugzoo.learn.exercise import Exercise
 from bugzoo.learn.session import Session
@@ -138,11 +138,13 @@ class Bench:
         """fix: the report on your class, or on its text. Nothing is logged."""
         self._must("fix")
         exhibit = self._exhibit()
-        if isinstance(program, str):
-            found = fix.check(exhibit, self.exercise.seed, f"<{self.code}>", text=program)
-        else:
-            found = self._class(exhibit, program)
-        return Checked(views.report(found, 0.0), solved=found.solved, found=found)
+        with printed.listening() as heard:
+            if isinstance(program, str):
+                found = fix.check(exhibit, self.exercise.seed, f"<{self.code}>", text=program)
+            else:
+                found = self._class(exhibit, program)
+        lines = [*views.report(found, 0.0), *heard.lines()]
+        return Checked(lines, solved=found.solved, found=found)
 
     def _class(self, exhibit: Any, program: Any) -> judge.Report:
         """A class that lives in the notebook: measured as it is."""
@@ -166,8 +168,10 @@ class Bench:
         self._must("detect")
         from bugzoo.learn import pool
 
-        found = detect.score(pool.of(self.exercise), self.exercise.seed, "<cell>", check=check)
-        return Checked(views.score(found), solved=found.solved, found=found)
+        with printed.listening() as heard:
+            found = detect.score(pool.of(self.exercise), self.exercise.seed, "<cell>", check=check)
+        lines = [*views.score(found), *heard.lines()]
+        return Checked(lines, solved=found.solved, found=found)
 
     def submit(self, thing: Any) -> Checked:
         """`check` or `score`, and write it into the log of the workspace."""

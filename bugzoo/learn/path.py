@@ -5,6 +5,7 @@ is solved. The specimen's name is for authors: a learner sees the code alone.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 PARTS = (
     "The loss curve shows nothing",
@@ -18,13 +19,17 @@ PARTS = (
 
 @dataclass(frozen=True)
 class Step:
-    """`about`: id of a specimen for find and fix, an operation for detect and plant."""
+    """`about`: id of a specimen for find and fix, an operation for detect and plant.
+
+    `seen`: addresses, for detect and plant, of a bug that real checks let pass; a specimen has its own.
+    """
 
     number: int
     mode: str
     about: str
     minutes: int
     taught: str
+    seen: tuple[str, ...] = ()
 
     @property
     def op(self) -> str:
@@ -35,7 +40,7 @@ class Step:
         return (self.number - 1) // 5
 
 
-_STEPS = (
+_STEPS: tuple[tuple[Any, ...], ...] = (
     ("find", "layer_norm/batch_mean", 15,
      "A network trains with a wrong gradient as if nothing were wrong. The loss curve is no test."),
     ("find", "sigmoid/cotangent_ignored", 10,
@@ -45,7 +50,8 @@ _STEPS = (
     ("fix", "log_softmax/one_hot_assumed", 20,
      "A formula for one consumer, here a one-hot target, is not the formula for every cotangent."),
     ("detect", "layer_norm", 25,
-     "A check through .sum() compares 0 with 0 wherever the outputs have a constant sum: use a random g."),
+     "A check through .sum() compares 0 with 0 wherever the outputs have a constant sum: use a random g.",
+     ("https://github.com/HomericIntelligence/Odyssey/pull/3808",)),
     ("find", "rms_norm/keepdim_forgotten", 10,
      "A forgotten keepdim broadcasts along the wrong axis, and a square input takes it without a word."),
     ("find", "cross_entropy/always_divided", 15,
@@ -55,7 +61,8 @@ _STEPS = (
     ("fix", "product/second_slot_dropped", 15,
      "The same tensor in two slots gets the gradients of both."),
     ("detect", "softmax", 25,
-     "One random direction and one random cotangent see every wrong value at a generic point, at any size."),
+     "One random direction and one random cotangent see every wrong value at a generic point, at any size.",
+     ("https://github.com/deeplearning4j/libnd4j/issues/440",)),
     ("find", "plain_step/never_zeroed", 10,
      "Gradients add up until somebody clears them. The first step is right, and the loss still falls."),
     ("find", "plain_step/loss_from_number", 15,
@@ -93,9 +100,13 @@ _STEPS = (
     ("find", "attention/cotangent_read_as_packed", 20,
      "A cotangent comes in the layout of its consumer: expanded, transposed, a slice of a wider one."),
     ("plant", "softmax", 30,
-     "Every check has a place where it does not look. Who has hidden a bug there knows where to look."),
+     "Every check has a place where it does not look. Who has hidden a bug there knows where to look.",
+     ("https://github.com/harvard-edge/cs249r_book/pull/2053",
+      "https://github.com/facebookresearch/xformers/pull/548")),
     ("detect", "attention", 30,
-     "A good check: random g, several shapes, used twice, layouts, nothing written that was lent."),
+     "A good check: random g, several shapes, used twice, layouts, nothing written that was lent.",
+     ("https://github.com/pytorch/pytorch/issues/133671",
+      "https://github.com/Dao-AILab/flash-attention/issues/355")),
 )  # fmt: skip
 STEPS = tuple(Step(n, *row) for n, row in enumerate(_STEPS, 1))
 

@@ -1,6 +1,7 @@
 """Mode plant: break a right program so that checks miss it; `bugzoo adopt` makes a specimen of it."""
 
 import ast
+import difflib
 import sys
 import warnings
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import torch
 from bugzoo import source
 from bugzoo.errors import UserError
 from bugzoo.learn import fix, program, text
+from bugzoo.learn.fix import WALL
 from bugzoo.learn.jobs import Bench
 from bugzoo.learn.judge import examine
 from bugzoo.learn.pool import right
@@ -65,6 +67,18 @@ def template(op: str, code: str) -> str:
     )
 
 
+def changes(op: str, code: str, source: str) -> list[tuple[list[str], list[str]]]:
+    """What the learner changed in the template: pairs of (lines now, lines before)."""
+    before, after = ([s.rstrip() for s in t.splitlines()] for t in (template(op, code), source))
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    found = []
+    for tag, a, b, c, d in matcher.get_opcodes():
+        pair = ([s for s in after[c:d] if s.strip()], [s for s in before[a:b] if s.strip()])
+        if tag != "equal" and any(pair):
+            found.append(pair)
+    return found
+
+
 def written(op: str, path: Path, given: str | None = None) -> Specimen:
     """The learner's program as a broken twin. UserError where it cannot be used."""
     base = right(op)
@@ -109,7 +123,7 @@ def check(
     held = Bench(base, None, f"plant-{op}", seed)
     found = Planted()
     try:
-        with deadline(limit), warnings.catch_warnings():
+        with deadline(limit, WALL * limit), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             outcomes = examine(held, fix.measured(held, kind))
             if all(o.raised for o in outcomes):
@@ -132,10 +146,8 @@ def check(
                     _alarms(detector, made, case, n) for n, case in enumerate(base.truth.cases)
                 )
                 (found.caught if seen else found.missed).append(name)
-    except Overdue:
-        found.remark = (
-            f"not done after {limit:g} s of processor time: is there a loop that never ends?"
-        )
+    except Overdue as over:
+        found.remark = fix.endless(over)
     return found
 
 

@@ -185,7 +185,10 @@ def of(exercise: Exercise) -> str:
     dotted = letters().get(exercise.letters)
     if dotted is None:
         near = did_you_mean(exercise.letters, letters())
-        raise UserError(f"{exercise.code}: no operation has the letters {exercise.letters}.{near}")
+        raise UserError(
+            f"{exercise.code}: no operation has the letters {exercise.letters}.{near} 'bugzoo learn list' "
+            f"shows your exercises."
+        )
     return dotted.partition(".")[2]
 
 

@@ -16,6 +16,7 @@ KEYS = {
     "fix": "c check   h hint   x reset   l list   q quit   (it checks when you save)",
     "detect": "c check   h hint   x reset   l list   q quit   (it checks when you save)",
     "plant": "c check   h hint   x reset   l list   q quit   (it checks when you save)",
+    "aside": "n next   l list   q quit",
     "done": "n next   e explain   l list   q quit",
 }
 _CODES = {"red": "31", "green": "32", "bold": "1", "dim": "2", "yellow": "33"}

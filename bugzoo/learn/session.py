@@ -17,6 +17,7 @@ from bugzoo.errors import UserError
 from bugzoo.learn import path as paths
 from bugzoo.learn.exercise import Exercise, parse
 from bugzoo.learn.log import Log, Progress, Record, today
+from bugzoo.learn.screen import wrapped
 
 if TYPE_CHECKING:
     from bugzoo.learn.pool import Exhibit
@@ -57,6 +58,8 @@ class Session:
         except UserError as error:
             record = self.progress.records.get(exercise.key)
             made = f" It was made with bugzoo {record.bugzoo}." if record and record.bugzoo else ""
+            if record and record.state == "open":
+                made += f" 'bugzoo learn skip {exercise.code}' puts it aside, and 'next' goes on."
             raise UserError(f"{error}{made}") from None
 
     def current(self, code: str = "", mode: str = "") -> tuple[Exercise, Record]:
@@ -90,6 +93,7 @@ class Session:
         step: int | None = None,
         level: int | None = None,
         review: bool = False,
+        place: int | None = None,
     ) -> Path:
         """Write the exercise's file, never over one that is there, and note the start."""
         from bugzoo.learn import naive, pool
@@ -102,7 +106,10 @@ class Session:
         facts: dict[str, Any] = {"op": pool.of(exercise), "seed": exercise.seed, "level": level}
         if step is not None:
             facts["step"] = step
-        self.note("review" if review else "start", exercise, **facts)
+        if place is not None:
+            facts["place"] = place
+        again = exercise.key in self.progress.records
+        self.note("review" if review else "start", exercise, keep=again, **facts)
         return target
 
     def text(self, exercise: Exercise) -> str:
@@ -128,6 +135,17 @@ class Session:
                 f"another with --dir or {ENV}."
             ) from None
 
+    def restored(self, exercise: Exercise) -> list[str]:
+        """Write an open exercise's file where it is gone, as after a merge of logs alone; what was done."""
+        target = self.file(exercise)
+        if target.exists():
+            return []
+        try:
+            self._write(target, self.text(exercise))
+        except UserError as error:
+            return wrapped(str(error))
+        return [*wrapped(f"{target} was not here: it is written as it was handed out."), ""]
+
     def reset(self, exercise: Exercise) -> tuple[Path, Path | None]:
         """The exercise's file as it was handed out; the learner's is kept under a number."""
         target = self.file(exercise)
@@ -146,15 +164,22 @@ class Session:
         self.note("reset", exercise)
         return target, kept
 
-    def note(self, event: str, exercise: Exercise, **facts: Any) -> None:
-        self.log.add(event, mode=exercise.mode, code=exercise.code, **facts)
+    def note(self, event: str, exercise: Exercise, keep: bool = False, **facts: Any) -> None:
+        """Write an event. `keep`: where it cannot be written it counts here all the same, see `excuse`."""
+        write = self.log.keep if keep else self.log.add
+        write(event, mode=exercise.mode, code=exercise.code, **facts)
+
+    def excuse(self) -> str:
+        """Why something was not stored, said once; '' where all is."""
+        said, self.log.excuse = self.log.excuse, ""
+        return said
 
     def close(self, exercise: Exercise, event: str, **facts: Any) -> None:
         """Solved or given up: only now the family and the line are written down."""
         from bugzoo.learn import naive, pool
 
         record = self.progress.records.get(exercise.key)
-        if record is not None and record.state == "solved":
+        if record is not None and record.state in ("solved", "given up"):
             return
         told: dict[str, Any] = {"op": pool.of(exercise)}
         if exercise.mode in ("find", "fix"):
@@ -165,7 +190,7 @@ class Session:
                 "line_true": exhibit.lines[0] if exhibit.lines else None,
                 "level": naive.level(exhibit, exercise.seed),
             }
-        self.note(event, exercise, **(told | facts))
+        self.note(event, exercise, keep=event == "solve", **(told | facts))
 
     def next(self) -> Next | None:
         """What is open, else what is due, else the next step of the path; None at the end of all."""
@@ -196,6 +221,21 @@ class Session:
         if step.mode in ("detect", "plant"):
             return pool.drawn(step.mode, step.number, step.op)
         return Exercise(step.mode, pool.named(step.about).code, step.number)
+
+    def step_of(self, exercise: Exercise) -> paths.Step | None:
+        """The step of the path that an exercise is, also where it was started by its code."""
+        record = self.progress.records.get(exercise.key)
+        if record is not None and record.step:
+            return paths.STEPS[record.step - 1]
+        for step in paths.STEPS:
+            if step.mode != exercise.mode:
+                continue
+            if exercise.mode in ("detect", "plant"):
+                if self.of_step(step) == exercise:
+                    return step
+            elif step.about == self.exhibit(exercise).broken.id:
+                return step
+        return None
 
     def review(self, family: str) -> Next:
         """A mistake of a family that is due: always one that has not been seen."""

@@ -31,9 +31,16 @@ def named(ratio: float, shape: torch.Size) -> str:
 
 
 def words(
-    yours: Tensor, true: Tensor, terms: dict[str, Tensor], elementwise: bool = False
+    yours: Tensor,
+    true: Tensor,
+    terms: dict[str, Tensor],
+    elementwise: bool = False,
+    x: str = "x",
 ) -> list[str]:
-    """Lines that describe yours - true; 'no simple pattern' where nothing fits. `terms` by name."""
+    """Lines that describe yours - true; 'no simple pattern' where nothing fits.
+
+    `terms`: what the error may be made of, by name; `x`: the name of the input.
+    """
     said = pattern(yours.double(), true.double()) if yours.shape == true.shape else ""
     if said.startswith("a common factor of "):
         ratio = float(said.rpartition(" ")[2])
@@ -47,7 +54,9 @@ def words(
         return fitted
     if said:
         return [said]
-    return [_along(yours.double(), true.double()) or _where(yours, true, terms, elementwise)]
+    return [
+        _along(yours.double(), true.double()) or _where(yours, true, terms.get(x), elementwise, x)
+    ]
 
 
 def _rows(yours: Tensor, true: Tensor) -> str | None:
@@ -124,16 +133,15 @@ def _along(yours: Tensor, true: Tensor) -> str:
     return ""
 
 
-def _where(yours: Tensor, true: Tensor, terms: dict[str, Tensor], elementwise: bool) -> str:
+def _where(yours: Tensor, true: Tensor, x: Tensor | None, elementwise: bool, name: str) -> str:
     """Wrong only where x is negative, or the ratio at x = -2 ... 2, for an element-wise pass."""
-    x = terms.get("x")
     if x is None or x.shape != true.shape:
         return "no simple pattern"
     scale = max(true.abs().max().item(), 1e-300)
     bad = (yours - true).abs() > 1e-9 * scale
-    for said, place in (("x <= 0", x <= 0), ("x >= 0", x >= 0), ("x == 0", x == 0)):
+    for said, place in (("<= 0", x <= 0), (">= 0", x >= 0), ("== 0", x == 0)):
         if bad.any() and not bool((bad & ~place).any()) and bool((~place).any()):
-            return f"wrong only where {said}"
+            return f"wrong only where {name} {said}"
     if not elementwise:
         return "no simple pattern"
     found = []
@@ -142,4 +150,4 @@ def _where(yours: Tensor, true: Tensor, terms: dict[str, Tensor], elementwise: b
         n = int((flat - at).abs().argmin())
         if theirs[n]:
             found.append(f"{ours[n].item() / theirs[n].item():.3g} at {flat[n].item():+.2f}")
-    return f"no simple pattern; ratio by x: {', '.join(dict.fromkeys(found))}"
+    return f"no simple pattern; ratio by {name}: {', '.join(dict.fromkeys(found))}"

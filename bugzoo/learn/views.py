@@ -2,8 +2,7 @@
 
 import math
 
-from bugzoo.learn import find, fix, instruments, naive, text
-from bugzoo.learn import path as paths
+from bugzoo.learn import find, fix, instruments, text
 from bugzoo.learn.detect import Score
 from bugzoo.learn.exercise import Exercise
 from bugzoo.learn.find import Answer
@@ -59,9 +58,10 @@ def kinds(exhibit: Exhibit) -> list[str]:
     ]
 
 
-def fix_task(exhibit: Exhibit, path: str) -> list[str]:
+def fix_task(exhibit: Exhibit, path: str, source: str = "") -> list[str]:
+    """The program as it stands in the learner's file, whose lines a report counts; else as handed out."""
     lines = [*formula(exhibit.op), ""]
-    shown = text.code_lines(fix.source(exhibit, 0))
+    shown = text.code_lines(source or fix.source(exhibit, 0))
     lines += [part for line in shown for part in folded(f" {line}")]
     where = " and ".join(f"`{m}`" if m else "the class body" for m in exhibit.methods)
     return [*lines, "", *wrapped(f"Repair {where} in {path}"), *wrapped("then: bugzoo learn check")]
@@ -248,50 +248,3 @@ def difference(exhibit: Exhibit) -> list[str]:
 def _code(word: str, line: str) -> list[str]:
     """A line of code behind a word, folded where it is long."""
     return folded(f"   {word}{line.strip()}")
-
-
-def label(exhibit: Exhibit, seed: int) -> list[str]:
-    """The museum label: what is wrong, the difference, who misses it, where it was seen."""
-    said = exhibit.broken.label
-    assert said is not None
-    lines = [*wrapped(f"{exhibit.code} is {exhibit.broken.id}: {said.wrong}"), *difference(exhibit)]
-    story = _story(exhibit)
-    if story:
-        lines += wrapped(story)
-    lines += wrapped(f"Shows in: {', '.join(c.lstrip('+') for c in said.shown_by)}.")
-    if said.hidden_by:
-        lines += wrapped(f"Hidden in: {', '.join(said.hidden_by)}.")
-    missed = naive.misses(exhibit, seed)
-    asked = naive.asked(exhibit)
-    names = "; ".join(naive.NAMES[m] for m in missed)
-    verb = "misses it" if len(missed) == 1 else "miss it"
-    lines += wrapped(
-        f"Of {len(asked)} first checks {len(missed)} {verb}: {names}."
-        if missed
-        else f"None of {len(asked)} first checks misses it."
-    )
-    return lines + seen(exhibit)
-
-
-def seen(exhibit: Exhibit) -> list[str]:
-    """Addresses of the same mistake in the wild."""
-    from bugzoo.mutation.operator import collected
-
-    assert exhibit.broken.label is not None
-    found = list(exhibit.broken.label.seen)
-    if exhibit.mutant:
-        operator = collected().get(exhibit.broken.operator.partition(" + ")[0])
-        found = [operator.imitates] if operator and operator.imitates.startswith("http") else []
-    if not found:
-        return wrapped("No real occurrence is recorded: it is taught as a warning.")
-    return [" The same mistake in the wild:", *(f"   {a}" for a in found)]
-
-
-def _story(exhibit: Exhibit) -> str:
-    own = "" if exhibit.mutant else exhibit.broken.cls.__dict__.get("__doc__") or ""
-    return " ".join(own.split())
-
-
-def taught(step: paths.Step | None) -> list[str]:
-    """What a step of the path taught, once it is solved."""
-    return ["", *wrapped(f"Learned: {step.taught}")] if step else []

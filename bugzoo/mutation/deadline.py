@@ -4,6 +4,7 @@ No fork and no thread: torch has started threads of its own, and a forked child 
 """
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -18,25 +19,32 @@ class Overdue(BaseException):
 
 
 @contextmanager
-def deadline(seconds: float) -> Iterator[None]:
+def deadline(seconds: float, wall: float = 0.0) -> Iterator[None]:
     """Raise Overdue in the block after `seconds` of processor time, which other processes do not use up.
+
+    Code that waits is ended after `wall` seconds, WALL times the limit by default.
 
     Only in the main thread of a process, and between two bytecodes: a single call into C that never
     returns is not ended.
     """
 
     over = False
+    begun = time.process_time()
 
     def ring(signum: int, frame: FrameType | None) -> None:
         if over:  # it rang while the timers were being stopped
             return
+        if wall and time.process_time() - begun < 0.25 * seconds:
+            raise Overdue(f"not done after {wall:.3g} seconds: does it wait for something?")
+        if wall and signum == signal.SIGALRM:
+            raise Overdue(f"not done after {wall:.3g} seconds")
         raise Overdue(f"not done after {seconds:.3g} seconds of processor time")
 
     before = {timer: signal.getitimer(timer) for timer in TIMERS}
     handlers = {number: signal.signal(number, ring) for number in TIMERS.values()}
     try:
         signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN)
-        signal.setitimer(signal.ITIMER_REAL, WALL * seconds, AGAIN)
+        signal.setitimer(signal.ITIMER_REAL, wall or WALL * seconds, AGAIN)
         yield
     finally:
         over = True

@@ -43,11 +43,14 @@ def chosen(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def session(folder: str) -> Session:
+    from bugzoo.learn.screen import wrapped
     from bugzoo.learn.session import Session
 
     made = Session(folder)
-    for warning in made.progress.warnings:
-        click.echo(f"bugzoo: {warning}", err=True)
+    progress = made.progress
+    for warning in progress.warnings:
+        click.echo("\n".join(wrapped(f"bugzoo: {warning}", "", "  ")), err=True)
+    made.log.told(progress.damage)
     return made
 
 
@@ -65,21 +68,23 @@ def ready() -> None:
 
 def task(held: Session, exercise: Exercise, record: Record, code: bool = True) -> list[str]:
     """The screen of an exercise that is open."""
-    from bugzoo.learn import naive, pool, screen, views
+    from bugzoo.learn import naive, pool, program, screen, views
 
     op = pool.of(exercise)
     progress = held.progress
     bar = screen.bar(len(progress.done_steps), 30)
     path = str(held.file(exercise))
+    again = held.restored(exercise)
     if exercise.mode in ("detect", "plant"):
         body = views.detect_task if exercise.mode == "detect" else views.plant_task
         head = views.heading(exercise, op, None, bar)
-        return [*head, *body(op, path), "", screen.keys(exercise.mode)]
+        return [*again, *head, *body(op, path), "", screen.keys(exercise.mode)]
     exhibit = held.exhibit(exercise)
     head = views.heading(exercise, op, naive.level(exhibit, exercise.seed), bar)
     if exercise.mode == "find":
-        return [*head, *views.find_task(exhibit, exercise, record), "", screen.keys("find")]
-    return [*head, *views.fix_task(exhibit, path), "", screen.keys("fix")]
+        return [*again, *head, *views.find_task(exhibit, exercise, record), "", screen.keys("find")]
+    source = program.read(held.file(exercise)) if held.file(exercise).exists() else ""
+    return [*again, *head, *views.fix_task(exhibit, path, source), "", screen.keys("fix")]
 
 
 @dataclass
@@ -106,9 +111,26 @@ def check(
             f"reading, 'bugzoo learn answer LINE KIND' answers; --mode fix is to repair it."
         )
     ready()
-    return {"fix": _fix, "detect": _detect, "plant": _plant}[exercise.mode](
-        held, exercise, allow_autograd, colour, path
-    )
+    from bugzoo.learn import printed
+
+    with printed.listening() as heard:
+        found = {"fix": _fix, "detect": _detect, "plant": _plant}[exercise.mode](
+            held, exercise, allow_autograd, colour, path
+        )
+    if said := heard.lines():
+        found.lines += ["", *said]
+        found.data["printed"] = dict(heard.counts)
+    found.data["stored"] = not held.log.excuse
+    found.lines += unstored(held)
+    return found
+
+
+def unstored(held: Session) -> list[str]:
+    """A sentence where something could not be written; what was found is shown all the same."""
+    from bugzoo.learn.screen import wrapped
+
+    said = held.excuse()
+    return ["", *wrapped(f"This was not stored: {said}")] if said else []
 
 
 def _fix(
@@ -123,7 +145,7 @@ def _fix(
     seconds = time.perf_counter() - begun
     lines = views.report(found, seconds, colour)
     held.note(
-        "check", exercise, op=pool.of(exercise), right=found.solved, cases_failed=len(found.failed),
+        "check", exercise, keep=True, op=pool.of(exercise), right=found.solved, cases_failed=len(found.failed),
         cases=len(found.outcomes), ops=found.ops[0] or None, regressions=len(found.regressions),
         seed=exercise.seed,
     )  # fmt: skip
@@ -142,8 +164,8 @@ def _detect(
     found = detect.score(pool.of(exercise), exercise.seed, path or held.file(exercise))
     lines = views.score(found, colour)
     held.note(
-        "check", exercise, op=pool.of(exercise), right=found.solved, caught=found.caught, twins=found.twins,
-        false_alarms=found.false_alarms, forwards=found.forwards, seed=exercise.seed,
+        "check", exercise, keep=True, op=pool.of(exercise), right=found.solved, caught=found.caught,
+        twins=found.twins, false_alarms=found.false_alarms, forwards=found.forwards, seed=exercise.seed,
     )  # fmt: skip
     if found.solved:
         lines += _done(held, exercise)
@@ -161,7 +183,7 @@ def _plant(
     found = plant.check(op, exercise.seed, file, detectors(plant.CHECKS))
     lines = views.planted(found, colour)
     held.note(
-        "check", exercise, op=op, right=found.solved, caught=len(found.caught),
+        "check", exercise, keep=True, op=op, right=found.solved, caught=len(found.caught),
         twins=len(found.caught) + len(found.missed), seed=exercise.seed,
     )  # fmt: skip
     if found.solved:
@@ -186,19 +208,33 @@ def detectors(names: Iterable[str]) -> dict[str, Detector]:
 
 def _done(held: Session, exercise: Exercise) -> list[str]:
     """Close a solved exercise: what it taught, where the same was seen."""
-    from bugzoo.learn import path as paths
-    from bugzoo.learn import views
+    from bugzoo.learn import explained, screen
 
-    record = held.progress.records[exercise.key]
-    step = paths.STEPS[record.step - 1] if record.step else None
-    if step is None and exercise.mode in ("find", "fix"):  # started by its code
-        about = held.exhibit(exercise).broken.id
-        step = next((s for s in paths.STEPS if (s.mode, s.about) == (exercise.mode, about)), None)
+    step = held.step_of(exercise)
+    if held.progress.records[exercise.key].state == "given up":
+        return screen.wrapped(
+            f"You gave it up before, so it is not counted; 'bugzoo learn start {exercise.code} --mode "
+            f"{exercise.mode}' takes it up again."
+        )
     held.close(exercise, "solve", **({"step": step.number} if step else {}))
-    lines = views.taught(step)
+    lines = explained.taught(step)
     if exercise.mode in ("find", "fix"):
-        lines += views.seen(held.exhibit(exercise))
+        lines += explained.seen(held.exhibit(exercise))
     return lines
+
+
+def placing(held: Session, exercise: Exercise) -> list[str]:
+    """Behind a question of `learn place` that is closed: how to come to the next, or to the result."""
+    from bugzoo.learn import path as paths
+
+    record = held.progress.records.get(exercise.key)
+    number, of = (record.place if record else 0), len(paths.PLACES)
+    if not number or (
+        held.progress.placed is not None and record and record.started < held.progress.placed_at
+    ):
+        return []
+    coming = f"question {number + 1} of {of}" if number < of else "the result"
+    return ["", f" p {coming} ('bugzoo learn place')   n leave it for the path"]
 
 
 def answer(held: Session, exercise: Exercise, record: Record, line: str, kind: str) -> Checked:
@@ -222,7 +258,7 @@ def answer(held: Session, exercise: Exercise, record: Record, line: str, kind: s
     word = find.kind_from(kind, exhibit) if kind else ""
     given = find.answer(exhibit, exercise.seed, number, word, record.looks)
     held.note(
-        "answer", exercise, op=exhibit.op, right=given.right, line_answered=number,
+        "answer", exercise, keep=True, op=exhibit.op, right=given.right, line_answered=number,
         kind_answered=word or None, seed=exercise.seed,
     )  # fmt: skip
     prices = {i.name: i.price for i in instruments.listed(bench(exhibit, exercise.seed)).values()}
@@ -231,7 +267,8 @@ def answer(held: Session, exercise: Exercise, record: Record, line: str, kind: s
     lines = views.answer(exhibit, given, points, looks, exercise.seed)
     if given.right:
         lines += _done(held, exercise)
-    return Checked(lines, {"right": given.right}, 0 if given.right else 1)
+        lines += placing(held, exercise)
+    return Checked(lines + unstored(held), {"right": given.right}, 0 if given.right else 1)
 
 
 def look(held: Session, exercise: Exercise, name: str) -> list[str]:
@@ -247,13 +284,19 @@ def look(held: Session, exercise: Exercise, name: str) -> list[str]:
     exhibit = held.exhibit(exercise)
     instrument = find.instrument_from(name, exhibit, exercise.seed)
     found = find.look(exhibit, exercise.seed, name)
-    held.note("look", exercise, op=exhibit.op, instrument=name)
-    return views.reading(name, found, instrument.price)
+    held.note("look", exercise, keep=True, op=exhibit.op, instrument=name)
+    return views.reading(name, found, instrument.price) + unstored(held)
 
 
 def hint(held: Session, exercise: Exercise, record: Record) -> list[str]:
-    """The next rung of the ladder; the last one again when all are used."""
+    """The next rung of the ladder; the last one again when all are used. UserError once it is closed."""
     from bugzoo.learn import hints, screen
+
+    if record.state in ("solved", "given up"):
+        raise UserError(
+            f"{exercise.code} is closed ({record.state}): 'bugzoo learn explain {exercise.code}' shows its "
+            f"label, 'bugzoo learn next' goes on."
+        )
 
     number = min(record.hints + 1, 4)
     if exercise.mode in ("detect", "plant"):
@@ -264,31 +307,31 @@ def hint(held: Session, exercise: Exercise, record: Record) -> list[str]:
             held.exhibit(exercise), exercise.seed, exercise.mode, number, record.looks
         )
     if number > record.hints:
-        held.note("hint", exercise, rung=number)
+        held.note("hint", exercise, keep=True, rung=number)
     price = hints.PRICES[number - 1]
     lines = [f" hint {number} of 4{f'-{price}' if number > record.hints else '':>60}"]
     for text in said:
         lines += screen.folded(f" {text}") if text.startswith(" ") else screen.wrapped(text)
-    return lines
+    return lines + unstored(held)
 
 
 def explain(held: Session, exercise: Exercise, record: Record) -> list[str]:
     """The label of an exercise that is closed. UserError while it is open."""
-    from bugzoo.learn import views
-
     if record.state == "open" or record.state == "skipped":
         raise UserError(
             f"{exercise.code} is still open: its label opens when it is solved, or with 'bugzoo learn "
             f"giveup'."
         )
-    ready()
-    if exercise.mode in ("detect", "plant"):
-        from bugzoo.learn import path as paths
+    from bugzoo.learn import explained, plant
 
-        return views.taught(paths.STEPS[record.step - 1] if record.step else None) or [
-            " there is no label: the programs were drawn for this exercise alone"
-        ]
-    return views.label(held.exhibit(exercise), exercise.seed)
+    ready()
+    if exercise.mode == "detect":
+        lines = explained.detected(exercise, held.file(exercise))
+    elif exercise.mode == "plant":
+        lines = explained.hidden(exercise, held.file(exercise), detectors(plant.CHECKS))
+    else:
+        return explained.label(held.exhibit(exercise), exercise.seed)
+    return lines + explained.taught(held.step_of(exercise))
 
 
 def giveup(held: Session, exercise: Exercise) -> list[str]:
@@ -296,7 +339,15 @@ def giveup(held: Session, exercise: Exercise) -> list[str]:
     ready()
     held.close(exercise, "giveup")
     record = held.progress.records[exercise.key]
-    return explain(held, exercise, record)
+    return explain(held, exercise, record) + placing(held, exercise)
+
+
+def skip(held: Session, exercise: Exercise) -> list[str]:
+    """Put an open exercise aside."""
+    if held.progress.records[exercise.key].state == "open":
+        held.note("skip", exercise)
+    said = f" {exercise.code} is put aside; 'bugzoo learn start {exercise.code}' takes it up again."
+    return [said, *placing(held, exercise)]
 
 
 def begin(held: Session, allow_review: bool = True) -> list[str]:

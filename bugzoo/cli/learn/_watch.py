@@ -32,7 +32,10 @@ def run(held: Session, plain: bool) -> None:
     seen = _saved(held, exercise)  # before anything that takes time: a save meanwhile is not missed
     if exercise is not None:
         click.echo()
-        _show(held, exercise)
+        try:
+            _show(held, exercise)
+        except UserError as error:  # of another version, say: s puts it aside
+            _common.show([*screen.wrapped(str(error)), "", " s skip   l list   q quit"])
     elif held.progress.records:
         click.echo(f"\n{screen.keys('done')}")
     while True:
@@ -135,8 +138,7 @@ def _on(
         path, kept = held.reset(exercise)
         click.echo(f" wrote {path}" + (f"; yours is {kept}" if kept else ""))
     elif verb in ("s", "skip"):
-        held.note("skip", exercise)
-        click.echo(" put aside.  n next   l list   q quit")
+        _common.show([*_common.skip(held, exercise), screen.keys("aside")])
     elif verb in ("g", "giveup"):
         _common.show([*_common.giveup(held, exercise), "", screen.keys("done")])
     elif exercise.mode == "find":

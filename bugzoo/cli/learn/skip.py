@@ -11,9 +11,5 @@ from bugzoo.cli.learn import _common
 def command(code: str, mode: str, folder: str, plain: bool) -> None:
     """Put the exercise aside. 'bugzoo learn start CODE' takes it up again."""
     held = _common.session(folder)
-    exercise, record = held.current(code, mode)
-    if record.state == "open":
-        held.note("skip", exercise)
-    click.echo(
-        f" {exercise.code} is put aside; 'bugzoo learn start {exercise.code}' takes it up again."
-    )
+    exercise, _ = held.current(code, mode)
+    _common.show(_common.skip(held, exercise))

@@ -59,6 +59,10 @@ class LossesKept(LoggedStep):
     wrong="the running total is a tensor with a graph, so it holds the graph of every step so far",
     family="memory-retention",
     channel="memory",
+    seen=(
+        "https://github.com/BatsResearch/labelmodels/issues/4",
+        "https://github.com/google/brax/pull/152",
+    ),
     shown_by="long_epoch",
     hidden_by="each_step",
 )

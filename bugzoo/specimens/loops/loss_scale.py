@@ -43,6 +43,10 @@ class LossScale(Loop):
     wrong="the scaled gradient is clipped and then unscaled, so the clip is `scale` times too tight",
     family="hooks-clip-optimizer",
     channel="trajectory",
+    seen=(
+        "https://github.com/Lightning-AI/pytorch-lightning/issues/9330",
+        "https://github.com/catalyst-team/catalyst/issues/1319",
+    ),
     shown_by="scaled_clip",
     hidden_by=("scaled", "scale_one", "adam"),
 )

@@ -31,6 +31,10 @@ class PlainStep(Loop):
     wrong="zero_grad is never called, so every step uses the sum of all gradients so far",
     family="accumulation-zeroing",
     channel="trajectory",
+    seen=(
+        "https://github.com/tenstorrent/tt-blacksmith/pull/711",
+        "https://github.com/wenet-e2e/wekws/pull/73",
+    ),
     shown_by=("sgd", "momentum", "adam"),
     hidden_by="one_step",
 )

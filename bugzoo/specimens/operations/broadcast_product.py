@@ -48,6 +48,7 @@ class BroadcastProduct(Function):
     wrong="the number of a row gets the gradient of the first column only",
     family="missing-reduction",
     channel="value",
+    seen="https://github.com/mlpack/mlpack/pull/3679",
     shown_by=("rows", "constant_rows", "summed_loss", "transposed"),
     hidden_by="one_column",
 )
