@@ -46,11 +46,11 @@ class Tap:
 
     # -- hooks on and off
 
-    def watch(self, account: Account) -> None:
-        """Hooks on one parameter; none on one that is frozen, until it is not."""
+    def watch(self, account: Account) -> bool:
+        """Hooks on one parameter; none on one that is frozen, until it is not. Is it new?"""
         p = account.ref()
         if account in self._handles or p is None or not p.requires_grad or not p.is_leaf:
-            return
+            return False
         self._handles[account] = [
             p.register_hook(lambda g, a=account: self.guard(self._before, a)),
             p.register_post_accumulate_grad_hook(
@@ -59,6 +59,7 @@ class Tap:
         ]
         if p.grad is not None:
             self.look([account], "hand")
+        return True
 
     def close(self) -> None:
         for handles in self._handles.values():

@@ -270,11 +270,13 @@ def _forgotten(
     A head on a body that is not trained, a prompt, an adapter: there most of the model is alone.
     """
     several = len(roster.models) > 1
-    roots = {name.partition(".")[0] for name, _, _ in alone}
+    roots = {account.model for _, account, _ in alone}
     trained = [
         p
-        for name, p, _ in models
-        if id(p) in held and p.requires_grad and (not several or name.partition(".")[0] in roots)
+        for _, p, _ in models
+        if id(p) in held
+        and p.requires_grad
+        and (not several or ((a := roster.lookup(p)) is not None and a.model in roots))
     ]
     if len(trained) <= len(alone):
         return False

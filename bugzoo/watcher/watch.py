@@ -32,7 +32,7 @@ from torch.optim.optimizer import (
 
 from bugzoo.errors import UserError
 from bugzoo.finding import Cost
-from bugzoo.watcher import calls, lines, rules, samples, verdicts
+from bugzoo.watcher import calls, lines, names, rules, samples, verdicts
 from bugzoo.watcher.forwards import Forwards, Layer
 from bugzoo.watcher.judge import Judge, Step
 from bugzoo.watcher.ledger import Fact
@@ -134,17 +134,19 @@ class Watch:
         self._begun = 0.0
         self._terms = itertools.count()
         self._nodes: list[Any] = []  # handles of hooks on nodes of this step
+        self._names: dict[int, str] = {}  # what the user calls models, optimizers and tensors
 
     # -- in and out
 
     def __enter__(self) -> Log:
         models, optimizers = self._given
         self._given = ([], [])
-        for model in models:
-            self.roster.add_model(model)
-        for optimizer in optimizers:
-            self.roster.add_optimizer(optimizer)
         self._begun = time.perf_counter()
+        self.guard(self._named)
+        for model in models:
+            self.roster.add_model(model, self._names.get(id(model), ""))
+        for optimizer in optimizers:
+            self.roster.add_optimizer(optimizer, self._names.get(id(optimizer), ""))
         self._refresh()
         self._handles = [
             register_optimizer_step_pre_hook(self._before_step),
@@ -195,24 +197,28 @@ class Watch:
 
     # -- who is there
 
+    def _named(self) -> None:
+        self._names = names.seen(sys._getframe(1))
+
     def _refresh(self) -> None:
-        for account in self.roster.refresh():
-            self.tap.watch(account)
+        self.roster.refresh(self._names)
         for account in self.roster.accounts.values():
-            self.tap.watch(account)  # one that is no longer frozen
+            if self.tap.watch(account):  # a new one, or one that is no longer frozen
+                account.since = self.now
         several = len(self.roster.models) > 1
         for label, ref in self.roster.models:
             model = ref()
             for path, module in model.named_modules() if model is not None else ():
                 name = ".".join(filter(None, (label if several else "", path)))
                 self.forwards.know(name or type(module).__name__, module)
-        if self.replicas is None and self.roster.models:
-            self.replicas = Replicas(self.roster)
+        if self.replicas is None or self.replicas.models != len(self.roster.models):
+            self.replicas = Replicas(self.roster, self.replicas)
 
     def met(self, module: nn.Module) -> None:
         """A module that nobody has named is called, from no other module."""
         if self.discover and next(module.parameters(), None) is not None:
-            self.roster.add_model(module)
+            self._named()
+            self.roster.add_model(module, self._names.get(id(module), ""))
             self._refresh()
 
     # -- calls of the user's
@@ -334,7 +340,8 @@ class Watch:
             known = any(self.roster.lookup(p) is not None for p in owned(optimizer))
             if not self.discover and not known:
                 return
-            self.roster.add_optimizer(optimizer)
+            self._named()
+            self.roster.add_optimizer(optimizer, self._names.get(id(optimizer), ""))
             self._refresh()
             index = len(self.roster.optimizers) - 1
         depth = _depth()
