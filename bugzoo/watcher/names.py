@@ -34,6 +34,24 @@ def seen(frame: FrameType | None = None) -> dict[int, str]:
     return names
 
 
+def variable(thing: Any, frame: FrameType | None = None) -> str:
+    """'the variable 'total' in train()', where a frame of the user's has one that is this thing."""
+    found: list[str] = []
+
+    def look(scope: dict[str, Any]) -> None:
+        for name, value in list(scope.items()):
+            if value is thing and not name.startswith("__"):
+                found.append(name)
+
+    for at in _outward(frame or sys._getframe(1)):
+        if _own(at.f_code.co_filename):
+            _scopes(at, look)
+        if found:
+            function = at.f_code.co_name
+            return f"the variable '{found[0]}'" + f" in {function}()" * (function[0] != "<")
+    return ""
+
+
 def _outward(frame: FrameType | None) -> Iterator[FrameType]:
     while frame is not None:
         yield frame
