@@ -18,13 +18,25 @@ def notes(ledger: Ledger, names: dict[int, str]) -> Iterator[Note]:
 
 
 def _windows(views: Views) -> Iterator[Note]:
-    """k micro-batches against one: the sum, and how large it is beside a single one."""
+    """k micro-batches against one: the sum, and how large it is beside a single one.
+
+    A loss that is divided, or multiplied, says that accumulation is meant; so does one that is a sum.
+    """
     for a, weighings in views:
         for w in weighings:
             used = [e for e, x in w.new if abs(x) > 1e-6]
             if w.residual > 1e-3 or len(used) < 2 or a.p.numel() < 2:
                 continue
+            if len({e.version for e in used}) > 1:
+                lines = ", ".join(dict.fromkeys(e.line for e in used))
+                yield Note(
+                    "intent", f"step {w.step} spends {len(used)} backward passes ({lines}), and parameters were "
+                    "written between them: the sum of gradients at several points, right if that is meant",
+                )  # fmt: skip
+                return
             if len({e.signature for e in used}) > 1 or w.target is None:
+                continue
+            if used[0].weighted or used[0].signature[:1] == ("SumBackward0",):
                 continue
             mean = sum(e.norm for e in used) / len(used)
             yield Note(

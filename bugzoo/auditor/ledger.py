@@ -20,6 +20,7 @@ from bugzoo.auditor.session import Call, Listener
 from bugzoo.auditor.sketch import empty, explain, sketch
 
 RECENT = 12
+WEIGHTED = (("DivBackward0",), ("MulBackward0",))  # roots of a loss that says what it weighs
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Contribution:
     signature: tuple[str, ...]
     version: tuple[int, ...]  # of all parameters the backward reached, to tell a moved point
     line: str
+    weighted: bool = False  # its loss is a multiple of something: divided by k, or scaled
     spent: list[int] = field(default_factory=list)  # numbers of the steps that used it
     by: list[int] = field(default_factory=list)  # their optimizers
     read: bool = False  # the user's code looked at .grad before it was cleared
@@ -150,7 +152,8 @@ class Ledger(Listener):
                     e.read = e.read or not e.spent
             self.account(p).entries.append(
                 Contribution(
-                    call.number, sketch(g), norm, call.after, signature, version, call.line
+                    call.number, sketch(g), norm, call.after, signature, version, call.line,
+                    signature[:1] in WEIGHTED,
                 )
             )
             self.session.reads.discard(key)

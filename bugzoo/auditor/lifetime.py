@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from bugzoo.auditor import graph
 from bugzoo.auditor.session import Call, Listener
 from bugzoo.finding import Finding
 
@@ -45,6 +46,20 @@ class Lifetime(Listener):
             mark = _Sentinel()
             n.metadata["bugzoo life"] = mark
             marks.append((n.name(), weakref.ref(mark)))
+
+    def before_op(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """What the user computes on with, a running mean of losses for example, may never be sent backward."""
+        step = -1
+        for t in args:
+            node = t.grad_fn if isinstance(t, Tensor) and t.requires_grad else None
+            if node is None or "bugzoo life" in node.metadata:
+                continue
+            if step < 0:
+                step = len(self.session.steps)
+                if step not in self.lines:
+                    self.lines[step] = graph.line()
+            mark = node.metadata["bugzoo life"] = _Sentinel()
+            self.marks.setdefault(step, []).append((node.name(), weakref.ref(mark)))
 
     def count(self) -> None:
         """To be called while the program's objects are still there."""

@@ -48,7 +48,8 @@ def _stale(ledger: Ledger, names: dict[int, str]) -> Iterator[Finding]:
     if lost or (twins and names):
         yield Finding(
             "trajectory", f"{len(alone)} parameters get gradients and never move: they are in no optimizer",
-            where(alone[0], len(alone)), step=1,
+            where(alone[0], len(alone)), step=1 + min(e.after for a in alone for e in a.entries[:1]),
+            line=alone[0].entries[0].line,
             cause="the optimizer was built before the model or a layer was replaced: it holds the "
             f"old parameters ({len(lost) or len(idle)} of them)",
         )  # fmt: skip

@@ -94,6 +94,7 @@ class Player:
         self.at = self.loss_at = self.step_at = 0
         self.values: list[float] = []
         self.params: list[Tensor] = []
+        self.ready_for = (0, 0)  # optimizers and trained tensors known
         self.aliases: dict[int, Tensor] = {}
         self.kept: list[Tensor] = []
         self.padding: dict[int, set[int]] = {}
@@ -109,7 +110,9 @@ class Player:
     # -- the point
 
     def _ready(self) -> list[Tensor]:
-        if not self.params:
+        there = len(self.session.optimizers), len(self.session.known)
+        if not self.params or (self.state == 1 and there != self.ready_for):
+            self.ready_for = there  # another optimizer may be built before a parameter is used
             found: dict[int, Tensor] = {}
             for o in self.session.optimizers:
                 for group in o.param_groups:
