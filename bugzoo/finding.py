@@ -177,7 +177,7 @@ class Checkup(Result):
     def healthy(self) -> str:
         if not self.values:
             return "the values of the gradient"
-        return f"no defect on {len(self.done)} variations"
+        return f"no defect on {len(self.done)} variation{'s' * (len(self.done) != 1)}"
 
 
 @dataclass

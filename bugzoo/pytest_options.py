@@ -36,7 +36,7 @@ def options(node: pytest.Item, given: dict[str, Any]) -> dict[str, Any]:
             near = did_you_mean(name, known)
             raise UserError(f"unknown option '{name}'; expected {', '.join(known)}.{near}")
     for name, expected, right in (
-        ("budget", "seconds, more than 0", lambda v: isinstance(v, int | float) and v > 0),
+        ("budget", "seconds, 0 or more", lambda v: isinstance(v, int | float) and v >= 0),
         ("seed", "a whole number", lambda v: isinstance(v, int)),
     ):
         value = chosen.get(name)

@@ -6,9 +6,9 @@ a second backward, edits and other calls in between are tried. See bugzoo.checku
 
 from torch import Generator
 
-from bugzoo import Verdict, check, detector
-from bugzoo.errors import UserError
+from bugzoo import Verdict, detector
 from bugzoo.subject import Subject
+from detectors._checkup import THRESHOLDS, judged
 
 
 @detector(
@@ -17,18 +17,9 @@ from bugzoo.subject import Subject
     blind_to="conventions at kinks and ties; the second derivative; inputs that cannot be derived "
     "from the given ones; errors below the noise of the forward",
     thresholds={
-        "30 x estimated error": "of two difference quotients with steps 1e-5 and 1e-6, and rounding",
+        **THRESHOLDS,
         "eps ** 0.4": "where the backward is compared with itself: far above rounding, defects are gross",
     },
 )
 def checkup(subject: Subject, gen: Generator) -> Verdict:
-    try:
-        found = check(subject.op, subject.inputs(gen), declare=subject.declares)
-    except UserError as error:
-        return Verdict("abstain", because=str(error))
-    if found.ok:
-        return Verdict("clear", 0.0, f"no defect on {len(found.done)} variations")
-    first = found.findings[0]
-    numbers = f": {first.yours:.6g}, true {first.true:.6g}" if first.yours and first.true else ""
-    because = f"{first.channel}: {first.what}{numbers} ({first.variation})"
-    return Verdict("alarm", first.error, because, first.where)
+    return judged(subject, gen)

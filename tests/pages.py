@@ -121,7 +121,7 @@ def compared(shown: str, printed: str) -> None:
 
 def _parts(text: str) -> tuple[list[str], list[float]]:
     text = re.sub(r"(\d+ forwards, \d+ backwards|\d+ steps), [\d.]+ s", "(cost)", text)
-    text = re.sub(r"on \d+ variations", "on N variations", text)
+    text = re.sub(r"on \d+ variations?", "on N variations", text)
     text = re.sub(r"in \d[\d.]*s\b", "in T", text)
     text = re.sub(r"([=_])\1{3,}", r"\1\1\1", text)
     number = r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w.]*\w)"

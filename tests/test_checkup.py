@@ -279,6 +279,30 @@ def test_a_budget_is_kept_and_what_was_left_out_is_said():
     assert any(n.kind == "skipped" for n in found.notes)
 
 
+def test_the_core_is_twelve_passes():
+    """budget=0: the inputs given, whatever the function; a wrong backward is found all the same."""
+    layer = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5))
+    for fn, make in (
+        (F.scaled_dot_product_attention, normal((2, 3, 4), (2, 5, 4), (2, 5, 4))),
+        (F.scaled_dot_product_attention, normal((2, 3, 4), (2, 5, 4), (2, 5, 4), dtype=torch.float32)),
+        (layer, normal((5, 4), dtype=torch.float32)),
+        (lambda x: (x.sin(), x.detach().cos()), normal((6, 6))),
+    ):  # fmt: skip
+        found = bugzoo.check(fn, make, budget=0)
+
+        assert found.ok and found.done == ["as given"]
+        assert found.cost.forwards + found.cost.backwards <= 12
+        assert any("core" in n.what for n in found.notes)
+    assert not bugzoo.check(*WRONG["a factor"][:2], budget=0).ok
+
+
+@pytest.mark.parametrize("budget", [-1, float("nan")])
+def test_a_budget_is_a_time(budget):
+    """One message."""
+    with pytest.raises(UserError, match="expected seconds, 0 or more"):
+        bugzoo.check(torch.tanh, normal((3, 4)), budget=budget)
+
+
 def test_results_are_data():
     """A frame, a dictionary, HTML."""
     found = bugzoo.check(*WRONG["a factor"][:2])

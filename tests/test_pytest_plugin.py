@@ -201,7 +201,7 @@ def test_no_time(check_backward):
             "unknown option 'budjet'; expected *Did you mean budget?",
         ),
         ("1.0", "Swish.apply, inputs", "@pytest.mark.backward(1.0,): expected keywords*"),
-        ("budget=-1", "Swish.apply, inputs", "budget=-1: expected seconds, more than 0"),
+        ("budget=-1", "Swish.apply, inputs", "budget=-1: expected seconds, 0 or more"),
         ("seed='x'", "Swish.apply, inputs", "seed='x': expected a whole number"),
         ("declare='trust_me'", "Swish.apply, inputs", "unknown declaration 'trust_me'; expected*"),
         ("", "torch.neg, (torch.tensor([1, 2]),)", "no differentiable input: got torch.int64*"),

@@ -62,10 +62,11 @@ def _examined(program: Program, seen: _Observed, seed: int) -> list[Finding | No
     found += intent.notes(seen.ledger, seen.names)
     if program.by_hand or any(isinstance(x, Finding) for x in found):
         return found
-    found += watched.examine(program)
+    with rows.meeting() as met:
+        found += watched.examine(program)
     found += scale.examine(program) if seen.scaled else []
     found += resume.examine(program)
-    found += rows.examine(program)
+    found += rows.examine(met)
     return found
 
 

@@ -62,6 +62,6 @@ def _depends(slopes: Slopes) -> bool:
     """A number is another one where the parameters are others, everything else being free."""
     u = slopes.direction(3)
     try:
-        return slopes.play([None if d is None else 1e-3 * d for d in u], free=True).depends
+        return slopes.play(u, 1e-3, free=True).depends
     except (Astray, Exception):
         return False

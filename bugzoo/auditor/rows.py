@@ -9,25 +9,26 @@ it takes one tensor and gives one with as many rows.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from bugzoo.auditor.program import Program
-from bugzoo.auditor.walk import go
 from bugzoo.checkup.target import untouched
 from bugzoo.finding import Note
 
 SEQUENCES = (nn.RNNBase, nn.Transformer, nn.TransformerEncoder, nn.TransformerDecoder)  # time first
 
 
-def examine(program: Program) -> Iterator[Note]:
-    met = _met(program)
-    if met is None:
+Met = list[tuple[nn.Module, Tensor]]  # a module and what it was called with; one at most
+
+
+def examine(met: Met) -> Iterator[Note]:
+    if not met:
         return
-    module, x = met
+    module, x = met[0]
     try:
         with untouched(module, (x,)), torch.no_grad(), torch.random.fork_rng(devices=[]):
             module.eval()
@@ -49,9 +50,10 @@ def examine(program: Program) -> Iterator[Note]:
         )
 
 
-def _met(program: Program) -> tuple[nn.Module, Tensor] | None:
-    """The first call in training of an outermost module with parameters: the module, its one tensor."""
-    found: list[tuple[nn.Module, Tensor]] = []
+@contextmanager
+def meeting() -> Iterator[Met]:
+    """Of what runs in the block the first call in training of an outermost module with parameters."""
+    found: Met = []
     depth = 0
 
     def enter(module: nn.Module, args: Any) -> None:
@@ -74,11 +76,10 @@ def _met(program: Program) -> tuple[nn.Module, Tensor] | None:
         register_module_forward_hook(leave, always_call=True),
     ]
     try:
-        go(program, 1)
+        yield found
     finally:
         for handle in handles:
             handle.remove()
-    return found[0] if found else None
 
 
 def _another(x: Tensor) -> Tensor:

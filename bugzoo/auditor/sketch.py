@@ -25,7 +25,7 @@ def sketch(t: Tensor) -> Tensor:
         n = x.numel()
         if n <= WIDTH:
             return torch.cat([x.double(), torch.zeros(WIDTH - n, dtype=torch.float64)])
-        if not bool(x.isfinite().all()):
+        if not math.isfinite(float(x.sum())) and not bool(x.isfinite().all()):  # a sum may overflow
             return torch.full((WIDTH,), math.nan, dtype=torch.float64)
         if n > SPARE:
             x = x[:: n // SPARE | 1]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bugzoo.auditor.program import Program
 from bugzoo.auditor.session import Session
-from bugzoo.auditor.tape import Astray, Loss, Player, Tape, typical
+from bugzoo.auditor.tape import Astray, Loss, Player, Tape, normal
 from bugzoo.errors import first_line
 from bugzoo.finding import Finding, Note
 
@@ -55,7 +55,7 @@ class Slopes:
                     self.frozen = player.late_contracts | player.tape.frozen
                     player = self.run("")
                 self.tape = player.tape
-                again = self.play([])
+                again = self.play()
             except Astray as error:
                 self.why = self.why or str(error)
                 continue
@@ -100,10 +100,12 @@ class Slopes:
         self._go(player)
         return player
 
-    def play(self, shift: list[Tensor | None], free: bool = False) -> Player:
+    def play(
+        self, shift: list[Tensor | None] | None = None, by: float = 0.0, free: bool = False
+    ) -> Player:
         player = Player(
-            self.tape, self.start, self.length, self.stops, play=True, shift=shift, free=free,
-            jitter=self.jitter,
+            self.tape, self.start, self.length, self.stops, play=True, shift=shift or [], by=by,
+            free=free, jitter=self.jitter,
         )  # fmt: skip
         self._go(player)
         return player
@@ -117,8 +119,9 @@ class Slopes:
     def direction(self, seed: int, only: set[int] | None = None) -> list[Tensor | None]:
         gen = torch.Generator().manual_seed(1_000_003 + seed)
         made: list[Tensor | None] = []
-        for n, p in enumerate(self.tape.values):
-            u = torch.randn(p.shape, generator=gen, dtype=p.dtype).mul_(typical(p))
+        tape = self.tape
+        for n, (shape, dtype) in enumerate(zip(tape.shapes, tape.dtypes, strict=True)):
+            u = normal(shape, dtype, gen).mul_(tape.sizes[n])
             frozen = self.tape.frozen.get(n, set())
             for row in frozen - {-1}:
                 u[row] = 0.0
@@ -131,13 +134,13 @@ class Slopes:
     ) -> list[Point]:
         """For each counted loss its derivative along `u`; with `quick` from one step alone."""
         counted = self.counted
-        dtypes = {p.dtype for p, d in zip(self.tape.values, u, strict=True) if d is not None}
+        dtypes = {t for t, d in zip(self.tape.dtypes, u, strict=True) if d is not None}
         dtypes |= {x.dtype for x in counted}
         narrow = max((torch.finfo(t).eps for t in dtypes), default=2e-16)
         h = scale * (STEP[torch.float64] if narrow < 1e-12 else STEP[torch.float32])
         values = {}
         for t in (h, -h) if quick else (h, -h, h / 2, -h / 2):
-            values[t] = self.play([None if d is None else t * d for d in u]).values
+            values[t] = self.play(u, t).values
         points = []
         for k, x in enumerate(counted):
             up, down, zero = values[h][k], values[-h][k], x.value

@@ -59,11 +59,13 @@ class Battery:
         self.slopes = not self.declared and not random
         self.undone: list[str] = []
 
-    def run(self) -> None:
+    def run(self, outputs: tuple[Tensor, ...], core: bool = False) -> None:
+        """All that is asked, or the `core`: is the gradient the derivative at the inputs given, and are
+        these left as they were? `outputs`: of the first call."""
         given = self.inputs
-        if not all(bool(dense(t).isfinite().all()) for t in self.target.plain(copies(given))):
+        if not all(bool(dense(t.detach()).isfinite().all()) for t in outputs):
             self._note("skipped", "the outputs are not finite at the inputs given")
-            if self.slopes:
+            if self.slopes and not core:
                 self._variations(wide(self.target, given))
             return
         try:
@@ -79,7 +81,10 @@ class Battery:
             self._value("as given", double)
         if any(f.loud for f in self.result.findings):
             return  # it raises: there is nothing to use
-        if not any(t.requires_grad for t in self.target.forward(given)):
+        if core:
+            self._note("skipped", "all but the core, as was asked")
+            return
+        if not any(t.requires_grad for t in outputs):
             return  # the graph is cut; that was found above, and there is no backward to use
         self._given_size(given, double)
         if self.slopes and not any(f.channel == "value" for f in self.result.findings):

@@ -12,7 +12,7 @@ from torch import Tensor
 from bugzoo.checkup.battery import Battery
 from bugzoo.checkup.deadline import Late, deadline
 from bugzoo.checkup.given import call_of, inputs_of
-from bugzoo.checkup.padding import contracts
+from bugzoo.checkup.padding import Tables
 from bugzoo.checkup.target import Rejected, Target, copies, dense, untouched, weight
 from bugzoo.errors import UserError
 from bugzoo.finding import ORDER, Checkup, Cost, Finding, Note
@@ -38,7 +38,8 @@ def check(
     Module class for a module built without arguments. `make_inputs` is a function of a seed that
     returns fresh inputs, or a tuple of example inputs, or one tensor. Inputs may be tensors of any
     dtype, None, numbers and modules; floating tensors that require grad are examined, and where
-    none does, all of them are. `budget` is in seconds; what was not done is noted.
+    none does, all of them are. `budget` is in seconds; what was not done is noted. 0 asks for the
+    core alone, on the inputs given: at most 12 passes, where nothing is suspicious.
     `declare`: what is so by intent, see bugzoo.model.DECLARATIONS: 'straight_through' (the gradient
     is not the derivative of the forward) or 'stop_gradient' (some elements get none).
     `second_order`: examine the derivative of the gradient even where no Function claims one.
@@ -51,6 +52,8 @@ def check(
             raise UserError(
                 f"unknown declaration '{word}'; expected one of {', '.join(DECLARATIONS)}"
             )
+    if budget is not None and not budget >= 0:
+        raise UserError(f"budget={budget}: expected seconds, 0 or more")
     start, work = time.perf_counter(), time.thread_time()
     gen = torch.Generator().manual_seed(seed)
     fn = call_of(fn, seed)
@@ -69,13 +72,12 @@ def check(
     battery = None
     with untouched(fn, inputs):
         try:
-            with deadline(None if budget is None else 2 * budget + 1):
+            with deadline(2 * budget + 1 if budget else None):
                 first = _trial_run(target, inputs)
                 started = True
-                target.padding = contracts(target, inputs)
                 random = _randomness(target, inputs, first, result)
                 battery = Battery(target, inputs, gen, result, late, declared, random, second_order)
-                battery.run()
+                battery.run(first, core=budget == 0)
         except Late:
             if not started:
                 raise UserError(
@@ -105,7 +107,7 @@ def _trial_run(target: Target, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
         )
     if not any(t.requires_grad for t in y) and not target.leaves(inputs):
         raise UserError("no output requires grad: nothing to differentiate")
-    return tuple(t.detach().clone() for t in y)
+    return tuple(t.detach().clone().requires_grad_(t.requires_grad) for t in y)
 
 
 def _first_call(target: Target, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
@@ -125,17 +127,22 @@ def _first_call(target: Target, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
 def _randomness(
     target: Target, inputs: tuple[Any, ...], first: tuple[Tensor, ...], result: Checkup
 ) -> bool:
-    """Seeded randomness is noted and kept fixed; what no seed fixes cannot be examined by slopes."""
+    """Seeded randomness is noted and kept fixed; what no seed fixes cannot be examined by slopes.
+
+    The last of the three calls is also looked at: which rows of tables get no gradient by contract.
+    """
     # With a graph, as the first: without one kernels may take another path.
-    same = tuple(t.detach() for t in target.forward(copies(inputs)))
+    same = target.forward(copies(inputs))
     if not _equal(first, same, ROUNDING):
         result.values = False
         result.notes.append(
             Note("random", "two runs from the same seed differ: values are not examined")
         )
         return True
-    with torch.no_grad():
-        other = tuple(t.detach() for t in target.forward(copies(inputs), seed=target.seed + 77))
+    mine = copies(inputs)
+    with torch.no_grad(), Tables() as tables:
+        other = target.forward(mine, seed=target.seed + 77)
+    target.padding = tables.padding(target.leaves(mine))
     if not _equal(first, other, ROUNDING):
         result.notes.append(Note("random", "the function draws random numbers: seeded inside"))
     return False
@@ -146,7 +153,7 @@ def _equal(a: tuple[Tensor, ...], b: tuple[Tensor, ...], roundings: float = 0.0)
     if len(a) != len(b):
         return False
     for s, t in zip(a, b, strict=True):
-        s, t = (dense(x).to(_known(x.dtype)).nan_to_num() for x in (s, t))
+        s, t = (dense(x.detach()).to(_known(x.dtype)).nan_to_num() for x in (s, t))
         if s.shape != t.shape:
             return False
         room = roundings * torch.finfo(t.dtype).eps * float(t.abs().max()) if t.numel() else 0.0

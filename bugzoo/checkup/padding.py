@@ -9,12 +9,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from bugzoo.checkup.target import Rejected, Target, copies
+from bugzoo.checkup.target import Target
 
 PLACES = {F.embedding: 2, F.embedding_bag: 10}  # of padding_idx among the arguments
 
 
-class _Calls(TorchFunctionMode):
+class Tables(TorchFunctionMode):
+    """Sees the embeddings that are looked up while it is on."""
+
     def __init__(self) -> None:
         super().__init__()
         self.met: list[tuple[Tensor, int]] = []
@@ -29,17 +31,10 @@ class _Calls(TorchFunctionMode):
                 self.met.append((table, row))
         return func(*args, **kwargs)
 
-
-def contracts(target: Target, inputs: tuple[Any, ...]) -> dict[str, int]:
-    """Name of a leaf -> its row that is left out."""
-    mine = copies(inputs)
-    with _Calls() as calls:
-        try:
-            target.forward(mine)
-        except Rejected:
-            return {}
-    names = {id(x): name for name, x in target.leaves(mine)}
-    return {names[id(table)]: row % len(table) for table, row in calls.met if id(table) in names}
+    def padding(self, leaves: list[tuple[str, Tensor]]) -> dict[str, int]:
+        """Name of a leaf -> its row that is left out."""
+        names = {id(x): name for name, x in leaves}
+        return {names[id(table)]: row % len(table) for table, row in self.met if id(table) in names}
 
 
 def mask(target: Target, leaves: list[tuple[str, Tensor]]) -> dict[int, Tensor]:
