@@ -27,7 +27,7 @@ def _windows(views: Views) -> Iterator[Note]:
             used = [e for e, x in w.new if abs(x) > 1e-6]
             if w.residual > 1e-3 or len(used) < 2 or a.p.numel() < 2:
                 continue
-            if len({e.version for e in used}) > 1:
+            if len({e.own for e in used}) > 1:
                 lines = ", ".join(dict.fromkeys(e.line for e in used))
                 yield Note(
                     "intent", f"step {w.step} spends {len(used)} backward passes ({lines}), and parameters were "

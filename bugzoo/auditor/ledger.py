@@ -34,6 +34,7 @@ class Contribution:
     signature: tuple[str, ...]
     version: tuple[int, ...]  # of all parameters the backward reached, to tell a moved point
     line: str
+    own: int = 0  # version of the parameter itself
     weighted: bool = False  # its loss is a multiple of something: divided by k, or scaled
     spent: list[int] = field(default_factory=list)  # numbers of the steps that used it
     by: list[int] = field(default_factory=list)  # their optimizers
@@ -153,7 +154,7 @@ class Ledger(Listener):
             self.account(p).entries.append(
                 Contribution(
                     call.number, sketch(g), norm, call.after, signature, version, call.line,
-                    signature[:1] in WEIGHTED,
+                    p._version, signature[:1] in WEIGHTED,
                 )
             )
             self.session.reads.discard(key)

@@ -15,7 +15,7 @@ def findings(ledger: Ledger, names: dict[int, str], views: Views) -> Iterator[Fi
     cut = list(_cut(ledger))
     yield from cut
     if not cut:
-        yield from _starved(ledger)
+        yield from _starved(ledger, names)
         yield from _stale(ledger, names)
         yield from _nothing_moves(ledger, views)
 
@@ -71,7 +71,7 @@ def _nothing_moves(ledger: Ledger, views: Views) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _starved(ledger: Ledger) -> Iterator[Finding]:
+def _starved(ledger: Ledger, names: dict[int, str]) -> Iterator[Finding]:
     """An optimizer that steps and steps, and no loss ever reaches any of its parameters."""
     for number, owned in ledger.params.items():
         steps = ledger.all_steps.count(number)
@@ -81,7 +81,7 @@ def _starved(ledger: Ledger) -> Iterator[Finding]:
             continue
         yield Finding(
             "trajectory", f"{len(owned)} parameters of one optimizer never get a gradient in {steps} steps",
-            ledger.accounts[id(owned[0])].name if id(owned[0]) in ledger.accounts else graph.shape(owned[0]),
+            names.get(id(owned[0])) or graph.shape(owned[0]),
             0.0, None, step=1,
             cause="their loss is cut off from them: what they made was detached, or made under no_grad",
         )  # fmt: skip

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from bugzoo.auditor import graph
 from bugzoo.auditor.session import Call, Session, Stop, place, written
+from bugzoo.watcher import names
 
 NUMBERS = ("item", "tolist", "__float__", "__int__", "__bool__", "__index__", "numpy", "__array__")
 JITTER = 1e-3
@@ -166,7 +167,7 @@ class Player:
         tape = self.tape
         tape.shapes, tape.dtypes = [tuple(p.shape) for p in params], [p.dtype for p in params]
         tape.sizes = [typical(p) for p in params]
-        named = graph.held() if not self.bend else {}
+        named = graph.held(names.seen()) if not self.bend else {}
         tape.names = [
             named.get(id(p)) or graph.variable_name(p) or f"parameter {n + 1}"
             for n, p in enumerate(params)

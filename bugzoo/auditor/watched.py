@@ -9,7 +9,7 @@ from bugzoo.finding import Finding, Note
 from bugzoo.watcher.watch import Watch
 
 STEPS = 4  # of the optimizer that steps most often
-KINDS = ("window", "intent", "flow")  # of notes that the watch alone can make
+KINDS = ("epoch", "input", "flow")  # of notes that the watch alone can make
 
 
 def examine(program: Program) -> list[Finding | Note]:

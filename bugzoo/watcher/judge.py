@@ -214,7 +214,7 @@ class Judge:
         if last is not None and probed and any(t is not last for t in probed):
             t = probed[0]
             self.log.note(
-                "intent",
+                "input",
                 f"{step.name} spends {len(backwards)} backward passes; that at {t.line.text} gave an input "
                 f"the gradient that {t.probed.text} reads, and left its own in the parameters too: right if "
                 "both losses are meant, else clear them in between, or use autograd.grad",

@@ -58,6 +58,7 @@ class Roster:
         self.accounts: dict[int, Account] = {}  # id of the parameter -> account
         self.models: list[tuple[str, weakref.ref[nn.Module]]] = []
         self.optimizers: list[weakref.ref[Optimizer]] = []
+        self.kinds: list[str] = []  # their classes
         self.titles: list[str] = []  # what the user calls them
         self.departed: list[Account] = []  # parameters that nobody refers to any more
 
@@ -89,6 +90,7 @@ class Roster:
             if not name or name in self.titles:
                 name = f"optimizer {len(self.titles)}"
             self.titles.append(name)
+            self.kinds.append(type(optimizer).__name__)
 
     def index(self, optimizer: Optimizer) -> int | None:
         for n, ref in enumerate(self.optimizers):
@@ -100,8 +102,7 @@ class Roster:
         """How a message names an optimizer: by its class, with a number where there are several."""
         if n < 0:
             return "the update by hand"
-        optimizer = self.optimizers[n]()
-        kind = type(optimizer).__name__ if optimizer is not None else "an optimizer that is gone"
+        kind = self.kinds[n]
         return kind if len(self.optimizers) == 1 else f"{kind} ({self.titles[n]})"
 
     def named(self) -> Iterator[tuple[str, Tensor, nn.Module]]:

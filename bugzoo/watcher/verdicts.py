@@ -86,7 +86,7 @@ def _left_over(log: Log, name: str, windows: list[Window]) -> None:
     if len(counts) >= 2 and counts[0] >= 2 and more and len({w.called.site for w in windows}) <= 2:
         shown = ", ".join(map(str, counts[:8])) + (", ..." if len(counts) > 8 else "")
         log.note(
-            "window",
+            "epoch",
             f"the steps of {name} spend {shown} backward passes (of {windows[0].called.text}): what was "
             f"left over at the end of an epoch goes into the first step of the next one. A step after the "
             "last batch, or a zero_grad, is missing, unless that is meant",
