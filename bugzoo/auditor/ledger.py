@@ -34,6 +34,7 @@ class Contribution:
     signature: tuple[str, ...]
     version: tuple[int, ...]  # of all parameters the backward reached, to tell a moved point
     line: str
+    alone: bool = False  # there was no gradient before it
     own: int = 0  # version of the parameter itself
     weighted: bool = False  # its loss is a multiple of something: divided by k, or scaled
     spent: list[int] = field(default_factory=list)  # numbers of the steps that used it
@@ -93,6 +94,7 @@ class Ledger(Listener):
         self.params: dict[int, list[Tensor]] = {}  # of each optimizer
         self._owners: dict[int, Tensor] = {}
         self._owned_by = -1
+        self._bare: set[int] = set()  # leaves without a gradient when the last backward began
         self.all_steps: list[int] = []
         self.session_optimizers: list[Any] = []
         self.read_by_user = False  # gradients are looked at, whatever for
@@ -119,6 +121,8 @@ class Ledger(Listener):
         return self.accounts[id(p)]
 
     def before_backward(self, call: Call) -> None:
+        if call.own:
+            self._bare = {id(p) for p, _ in call.leaves if p.grad is None or empty(p.grad)}
         for p, _ in call.leaves:
             self.account(self.owner(p))
         if call.inside_step:
@@ -154,7 +158,7 @@ class Ledger(Listener):
             self.account(p).entries.append(
                 Contribution(
                     call.number, sketch(g), norm, call.after, signature, version, call.line,
-                    p._version, signature[:1] in WEIGHTED,
+                    id(p) in self._bare, p._version, signature[:1] in WEIGHTED,
                 )
             )
             self.session.reads.discard(key)

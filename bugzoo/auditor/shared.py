@@ -19,6 +19,7 @@ def findings(ledger: Ledger, views: Views) -> Iterator[Finding]:
     found = list(_tied(ledger, views))
     if found:
         yield from found
+    if tied(ledger):
         return  # all else follows from it
     yield from _other_player(ledger, views)
     yield from _apart(views)

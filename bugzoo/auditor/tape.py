@@ -106,6 +106,7 @@ class Player:
         self.known_frozen = frozen or {}
         self.depends = False  # a number is another one at other parameters
         self.late = False
+        self.off: set[int] = set()  # parameters that were frozen for the coming loss
 
     def attach(self, session: Session) -> None:
         self.session = session
@@ -207,6 +208,10 @@ class Player:
             return perform(func, args, kwargs)
         if "fake_quant" in name:
             return self._stop(perform(func, args, kwargs), args, always=True)
+        if name in ("requires_grad_", "__set__") and args and id(args[0]) in self.index:
+            result = perform(func, args, kwargs)
+            self.off |= set() if args[0].requires_grad else {self.index[id(args[0])]}
+            return result
         targets = written(name, args, kwargs, func)
         if targets:
             return self._write(func, args, kwargs, targets)
@@ -384,6 +389,8 @@ class Player:
         if call.inputs:
             about = frozenset(self.index[id(x)] for x in call.inputs if id(x) in self.index)
             counted = counted and bool(about)
+        elif self.off:  # frozen while this loss is made: it need not be their gradient
+            about = frozenset(range(len(self.params))) - self.off
         counted = counted and not (call.create_graph and not call.accumulate)
         taken = (lambda g: g) if call.accumulate else torch.clone  # the user may write into results
         got = {self.index[k]: taken(g) for k, g in call.got.items() if k in self.index}
@@ -424,6 +431,7 @@ class Player:
 
     def after_step(self, optimizer: Any) -> None:
         done = len(self.session.steps)
+        self.off.clear()
         if self.state == 2 and optimizer is not None:
             with self.session.silence(), torch.no_grad():
                 if not self.play:

@@ -168,6 +168,9 @@ def _who(t: Tensor, ours: list[Tensor]) -> str:
                 return f"'{name}'" + (f" of {owner}" if owner else "")
         if isinstance(holder, types.CellType):
             return "a variable that an inner function uses"
+        name = _key(getattr(holder, "__dict__", {}), t)
+        if name is not None:
+            return f"'{name}' of a {type(holder).__name__}"
     return ""
 
 

@@ -209,7 +209,9 @@ class Watch:
         self.roster.refresh(self._names)
         for account in self.roster.accounts.values():
             if self.tap.watch(account):  # a new one, or one that is no longer frozen
-                account.since = self.now
+                p = account.ref()
+                late = self.now > 1 and p is not None and p.grad is not None
+                account.since = self.now - late
         several = len(self.roster.models) > 1
         for label, ref in self.roster.models:
             model = ref()
