@@ -182,7 +182,12 @@ def _slopes(program: Program, seen: _Observed, corrupt: bool) -> list[Finding | 
     if corrupt:
         return [Note("skipped", "the slope of the loss: mend the write in place first")]
     if shared.tied(seen.ledger):
-        return [Note("skipped", "the slope of the loss: parameters are the same memory, tied through .data")]
+        return [
+            Note(
+                "skipped",
+                "the slope of the loss: parameters are the same memory, tied through .data",
+            )
+        ]
     length = period(seen.steps)
     stops = {graph.title(cls) for cls in seen.functions.surrogates | seen.functions.wrong}
     # The first iteration will do where optimizers know the parameters; else one must have been seen.

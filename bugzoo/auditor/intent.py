@@ -86,11 +86,17 @@ def _idle(ledger: Ledger, names: dict[int, str]) -> Iterator[Note]:
         for k, a in ledger.accounts.items()
         if k not in owned and k in names and a.entries and not a.moved
     ]
-    if left and owned:
-        yield Note(
-            "idle",
-            f"{where(left[0], len(left))} in no optimizer: given gradients, and left as it is",
-        )
+    waiting = {
+        id(p) for o in ledger.session_optimizers for g in o.param_groups for p in g["params"]
+    }
+    for there, group in (
+        ("in an optimizer that never steps", [a for a in left if id(a.p) in waiting]),
+        ("in no optimizer", [a for a in left if id(a.p) not in waiting]),
+    ):
+        if group and owned:
+            yield Note(
+                "idle", f"{where(group[0], len(group))} {there}: given gradients, and left as it is"
+            )
 
 
 def _zeros(ledger: Ledger, names: dict[int, str]) -> Iterator[Note]:

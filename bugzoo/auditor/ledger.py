@@ -157,8 +157,16 @@ class Ledger(Listener):
                     e.read = e.read or not e.spent
             self.account(p).entries.append(
                 Contribution(
-                    call.number, sketch(g), norm, call.after, signature, version, call.line,
-                    id(p) in self._bare, p._version, signature[:1] in WEIGHTED,
+                    call.number,
+                    sketch(g),
+                    norm,
+                    call.after,
+                    signature,
+                    version,
+                    call.line,
+                    id(p) in self._bare,
+                    p._version,
+                    signature[:1] in WEIGHTED,
                 )
             )
             self.session.reads.discard(key)

@@ -55,7 +55,9 @@ class Lifetime(Listener):
         """What is computed on and never sent backward, as a running mean of parameters is."""
         step = -1
         for t in args:
-            node = t.grad_fn if isinstance(t, Tensor) and t.requires_grad else None
+            if not isinstance(t, Tensor) or not t.requires_grad or t._is_view():
+                continue  # to ask a view for its node may raise
+            node: Any = t.grad_fn
             if node is None or MADE in node.metadata or "bugzoo life" in node.metadata:
                 continue
             if step < 0:

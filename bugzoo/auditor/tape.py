@@ -208,7 +208,10 @@ class Player:
             return perform(func, args, kwargs)
         if "fake_quant" in name:
             return self._stop(perform(func, args, kwargs), args, always=True)
-        if name in ("requires_grad_", "__set__") and args and id(args[0]) in self.index:
+        freezes = name == "requires_grad_" or (
+            name == "__set__" and getattr(func.__self__, "__name__", "") == "requires_grad"
+        )
+        if freezes and id(args[0]) in self.index:
             result = perform(func, args, kwargs)
             self.off |= set() if args[0].requires_grad else {self.index[id(args[0])]}
             return result

@@ -1,6 +1,6 @@
 """Hooks of the user's that are added again at every step: each of them runs, k times at step k.
 
-    n(1) < n(2) < n(3) < n(4)         hooks of one kind on one parameter or module after these steps
+n(1) < n(2) < n(3) < n(4)         hooks of one kind on one parameter or module after these steps
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from bugzoo.watcher.log import Log
 from bugzoo.watcher.roster import Account
 
 
-
 @dataclass
 class Step:
     """One step of an optimizer, as the replay hands it over."""
@@ -198,9 +197,7 @@ class Judge:
                 line=found[0][1].text,
             )  # fmt: skip
 
-    def _twice_seen(
-        self, kind: tuple[Any, ...], step: int, names: list[str], **words: Any
-    ) -> None:
+    def _twice_seen(self, kind: tuple[Any, ...], step: int, names: list[str], **words: Any) -> None:
         """Once may be a start or an end; it is reported when it happens again."""
         first = self._once.setdefault(kind, (step, names))
         if first[0] != step:

@@ -121,7 +121,9 @@ def _idle(log: Log, roster: Roster, judge: Judge) -> None:
         if lost or (used and reached):
             unused = f": {len(lost)} backward passes cleared unused" if lost else ""
             names = ", ".join(sorted(a.name for a in reached)[:NAMES]) or "its parameters"
-            log.note("idle", f"{roster.call(n)} never steps, and gradients arrive for {names}{unused}")
+            log.note(
+                "idle", f"{roster.call(n)} never steps, and gradients arrive for {names}{unused}"
+            )
 
 
 def _unmoved(

@@ -336,7 +336,7 @@ class Watch:
 
     @_quiet
     def made(self, out: Tensor, frame: Any) -> None:
-        if self.seals_on and out.grad_fn is not None and torch.is_grad_enabled():
+        if torch.is_grad_enabled() and self.seals_on and out.grad_fn is not None:
             self.chains.mark(out.grad_fn, self.now)
             out.grad_fn.metadata.setdefault(LINE, lines.caller(frame).text)
             self.seals.seal(out.grad_fn)
@@ -555,7 +555,9 @@ class Watch:
     def _tied(self, step: Running, number: int, name: str, twin: Account, plain: bool) -> None:
         pair = " and ".join(sorted((name, twin.name)))
         if plain:  # the sum of two plain steps is the step along the sum
-            self.log.note("intent", f"{pair} are the same memory, tied through .data, and each is stepped")
+            self.log.note(
+                "intent", f"{pair} are the same memory, tied through .data, and each is stepped"
+            )
             return
         self.log.report(
             ("tied",), number, [pair],
