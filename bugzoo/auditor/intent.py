@@ -30,8 +30,8 @@ def _windows(views: Views) -> Iterator[Note]:
             if len({e.own for e in used}) > 1:
                 lines = ", ".join(dict.fromkeys(e.line for e in used))
                 yield Note(
-                    "intent", f"step {w.step} spends {len(used)} backward passes ({lines}), and parameters were "
-                    "written between them: the sum of gradients at several points, right if that is meant",
+                    "intent", f"step {w.step} spends {len(used)} backward passes ({lines}), and parameters "
+                    "were written between them: the sum of gradients at several points, right if that is meant",
                 )  # fmt: skip
                 return
             if len({e.signature for e in used}) > 1 or w.target is None:

@@ -162,7 +162,7 @@ def reductions(loss: Tensor) -> list[tuple[Any, str]]:
 
 def carries_scale(loss: Tensor) -> bool:
     """Was this loss, or a term of it, scaled by a GradScaler?"""
-    near = [loss.grad_fn] if loss.grad_fn is not None else []
+    near: list[Any] = [loss.grad_fn] if loss.grad_fn is not None else []
     seen = set(near)
     while near and len(seen) < 64:
         node = near.pop()

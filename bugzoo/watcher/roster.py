@@ -123,12 +123,6 @@ class Roster:
         before = set(self.accounts.values())
         for name, p, _ in self.named():
             self.enter(p, name)
-        for k, (_, ref) in enumerate(self.models):
-            model = ref()
-            for p in model.parameters() if model is not None else ():
-                account = self.lookup(p)
-                if account is not None and account.model < 0:
-                    account.model = k
         for n, ref in enumerate(self.optimizers):
             optimizer = ref()
             if optimizer is not None:
@@ -136,7 +130,14 @@ class Roster:
                     for k, p in enumerate(group["params"]):
                         label = f"{self.titles[n]} " if len(self.optimizers) > 1 else ""
                         self.enter(p, names.get(id(p)) or f"group {label}{g}[{k}]").owned = True
-        return [a for a in self.accounts.values() if a not in before]
+        new = [a for a in self.accounts.values() if a not in before]
+        for k, (_, known) in enumerate(self.models if new else ()):
+            model = known()
+            for p in model.parameters() if model is not None else ():
+                account = self.lookup(p)
+                if account is not None and account.model < 0:
+                    account.model = k
+        return new
 
 
 def owned(optimizer: Optimizer) -> Iterable[Tensor]:

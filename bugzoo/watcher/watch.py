@@ -34,9 +34,9 @@ from bugzoo.errors import UserError
 from bugzoo.finding import Cost
 from bugzoo.watcher import calls, lines, names, rules, samples, verdicts
 from bugzoo.watcher.forwards import Forwards, Layer
+from bugzoo.watcher.hooks import Hooks
 from bugzoo.watcher.judge import Judge, Step
 from bugzoo.watcher.ledger import Fact
-from bugzoo.watcher.hooks import Hooks
 from bugzoo.watcher.lifetime import LINE, MADE, Lifetime
 from bugzoo.watcher.log import Log
 from bugzoo.watcher.norms import Norms, wide
@@ -207,6 +207,7 @@ class Watch:
 
     def _refresh(self) -> None:
         self.roster.refresh(self._names)
+        self._names = {}  # an id may be another thing's by the next time
         for account in self.roster.accounts.values():
             if self.tap.watch(account):  # a new one, or one that is no longer frozen
                 p = account.ref()
@@ -267,7 +268,8 @@ class Watch:
     def scaled(self, out: Tensor) -> None:
         if out.grad_fn is not None:
             self._scaling = True
-            out.grad_fn.metadata["bugzoo.scaled"] = True
+            node: Any = out.grad_fn
+            node.metadata["bugzoo.scaled"] = True
 
     @_quiet
     def unclipped(self, p: Tensor, frame: Any) -> None:
@@ -338,7 +340,8 @@ class Watch:
     def made(self, out: Tensor, frame: Any) -> None:
         if torch.is_grad_enabled() and self.seals_on and out.grad_fn is not None:
             self.chains.mark(out.grad_fn, self.now)
-            out.grad_fn.metadata.setdefault(LINE, lines.caller(frame).text)
+            node: Any = out.grad_fn
+            node.metadata.setdefault(LINE, lines.caller(frame).text)
             self.seals.seal(out.grad_fn)
 
     def hooked(self) -> None:
@@ -547,9 +550,8 @@ class Watch:
         """Another parameter of an optimizer that is the same memory."""
         for other in self.roster.accounts.values():
             q = other.ref()
-            if q is not None and q is not p and other.owned and q.data_ptr() == p.data_ptr():
-                if q.shape == p.shape and q.stride() == p.stride():
-                    return other
+            if q is not None and q is not p and other.owned and _same_memory(p, q):
+                return other
         return None
 
     def _tied(self, step: Running, number: int, name: str, twin: Account, plain: bool) -> None:
@@ -687,6 +689,12 @@ def _downhill(delta: list[float], g: list[float], p: list[float], eps: float) ->
     room = 1e-3 * most + 4 * eps * max(map(abs, p))
     off = max(abs(d - factor * x) for d, x in zip(delta, g))
     return factor < 0 and off <= room and most > 4 * room
+
+
+def _same_memory(p: Tensor, q: Tensor) -> bool:
+    if p.layout is not torch.strided or q.layout is not torch.strided:
+        return False
+    return p.data_ptr() == q.data_ptr() and p.shape == q.shape and p.stride() == q.stride()
 
 
 def _plain(t: Any) -> bool:
