@@ -158,7 +158,7 @@ def _who(t: Tensor, ours: list[Tensor]) -> str:
         if holder is ours or isinstance(holder, types.FrameType) or holder is sys._getframe():
             continue
         if isinstance(holder, list | tuple | set) or type(holder).__name__ == "deque":
-            outer = _attribute(holder)
+            outer = _attribute(holder) or _listed(holder)
             kind = type(holder).__name__
             return f"a {kind} of {len(holder)}" + (f", {outer}" if outer else "")
         if isinstance(holder, dict):
@@ -171,6 +171,14 @@ def _who(t: Tensor, ours: list[Tensor]) -> str:
         name = _key(getattr(holder, "__dict__", {}), t)
         if name is not None:
             return f"'{name}' of a {type(holder).__name__}"
+    return ""
+
+
+def _listed(row: Any) -> str:
+    """A row of a list that has a name: 'in 'history' of a Trainer'."""
+    for outer in gc.get_referrers(row) if isinstance(row, tuple) else ():
+        if isinstance(outer, list) and (name := _attribute(outer) or names.variable(outer)):
+            return f"in {name}"
     return ""
 
 

@@ -73,8 +73,6 @@ class Roster:
             if id(p) in self.accounts:
                 self.departed.append(self.accounts[id(p)])
             found = self.accounts[id(p)] = Account(p, name)
-        elif found.name.startswith("group "):
-            found.name = name  # an optimizer knew it first, now a model names it
         return found
 
     def add_model(self, model: nn.Module, name: str = "") -> None:
@@ -122,7 +120,7 @@ class Roster:
         """Accounts for what models and optimizers hold now; the ones that are new. `names` by id."""
         before = set(self.accounts.values())
         for name, p, _ in self.named():
-            self.enter(p, name)
+            self.enter(p, name).name = name  # with a second model the first one's get their prefix
         for n, ref in enumerate(self.optimizers):
             optimizer = ref()
             if optimizer is not None:
