@@ -41,7 +41,7 @@ def html(result: Result) -> str:
         items = "".join(f"<li>{_word(n.kind)} {escape(n.what)}</li>" for n in result.notes)
         count = f"{len(result.notes)} note{'s' * (len(result.notes) > 1)}"
         parts.append(_fold(count, [f'<ul style="margin:.3em 0 .3em 1.5em">{items}</ul>']))
-    text = f'<pre style="margin:.3em 0;white-space:pre-wrap">{escape(str(result))}</pre>'
+    text = f'<pre style="margin:.3em 0;white-space:pre-wrap;font-family:monospace">{escape(str(result))}</pre>'
     parts.append(_fold("as text", [text]))
     return (
         f'<div style="border-left:4px solid {colour};padding:.1em 0 .1em 1em;max-width:60em;'

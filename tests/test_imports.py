@@ -55,7 +55,8 @@ ALLOWED = {
         "bugzoo", "bugzoo.errors", "bugzoo.model", "bugzoo.subject", "bugzoo.checkup", "bugzoo.watcher",
         "bugzoo.auditor",
         # what several strategies share is no strategy: never another detector
-        "detectors._difference", "detectors._jacobian", "detectors._ledger", "detectors._training",
+        "detectors._checkup", "detectors._difference", "detectors._jacobian", "detectors._ledger",
+        "detectors._training",
         "detectors.peers._driving", "detectors.peers._pytest_torch",
     },
     # the school stands on everything; detectors are handed to it

@@ -40,6 +40,8 @@ def test_the_jupyter_example_runs_cell_by_cell():
     assert "your coefficient of y is 6" in repr(space["report"])
     assert not space["score"].solved and "broken twins caught" in repr(space["score"])
     assert all(s is not None for s in shown)
+    columns = [s._repr_html_() for s in shown if not hasattr(s, "columns")]
+    assert len(columns) == 5 and all("font-family:monospace" in c for c in columns)
 
 
 def test_the_marimo_example_runs_cell_by_cell(monkeypatch):

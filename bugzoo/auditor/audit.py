@@ -12,9 +12,10 @@ from bugzoo.auditor import books, cuts, graph, intent, resume, rows, scale, shar
 from bugzoo.auditor.functions import Functions
 from bugzoo.auditor.ledger import Ledger
 from bugzoo.auditor.lifetime import Lifetime
+from bugzoo.auditor.listener import Call, Listener, Stop
 from bugzoo.auditor.program import Program, young
 from bugzoo.auditor.seal import Seal
-from bugzoo.auditor.session import Call, Listener, Session, Stop
+from bugzoo.auditor.session import Session
 from bugzoo.errors import UserError, first_line, named
 from bugzoo.finding import ORDER, Audit, Cost, Finding, Note
 from bugzoo.watcher import names

@@ -15,8 +15,9 @@ import torch
 from torch import Generator, Tensor
 
 from bugzoo.auditor import graph
+from bugzoo.auditor.listener import Listener
+from bugzoo.auditor.places import same
 from bugzoo.auditor.replay import Case, Met
-from bugzoo.auditor.session import Listener, same
 from bugzoo.checkup import uses
 from bugzoo.checkup.target import Rejected, outputs
 from bugzoo.finding import Finding, Note

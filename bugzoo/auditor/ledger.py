@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bugzoo.auditor import graph
-from bugzoo.auditor.session import Call, Listener
+from bugzoo.auditor.listener import Call, Listener
 from bugzoo.auditor.sketch import empty, explain, sketch
 
 RECENT = 12

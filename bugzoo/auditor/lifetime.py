@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from bugzoo.auditor import graph
-from bugzoo.auditor.session import Call, Listener
+from bugzoo.auditor.listener import Call, Listener
 from bugzoo.finding import Finding
 
 MADE = "bugzoo made"

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from bugzoo.auditor.session import Session, Stop
+from bugzoo.auditor.listener import Stop
+from bugzoo.auditor.session import Session
 from bugzoo.errors import UserError
 
 CALLS = 24  # of a callable that does one step each, at most

@@ -18,7 +18,7 @@ import torch
 from torch import Generator, Tensor
 
 from bugzoo.auditor import graph
-from bugzoo.auditor.session import same
+from bugzoo.auditor.places import same
 from bugzoo.checkup.direction import Slope, dot, randoms, slope
 from bugzoo.checkup.target import Rejected, Target, outputs, seeded
 from bugzoo.finding import Finding

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
+from bugzoo.auditor.patching import patched
 from bugzoo.auditor.program import Program
-from bugzoo.auditor.session import patched
 from bugzoo.auditor.walk import Walk, walk
 from bugzoo.errors import named
 from bugzoo.finding import Finding, Note

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from bugzoo.auditor import graph
-from bugzoo.auditor.session import Listener, Session, place, same
+from bugzoo.auditor.listener import Listener
+from bugzoo.auditor.places import place, same
+from bugzoo.auditor.session import Session
 from bugzoo.finding import Finding
 
 NORMS = ("batch_norm", "instance_norm")

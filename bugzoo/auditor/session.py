@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
@@ -26,51 +25,10 @@ from torch.optim.optimizer import (
 from torch.overrides import TorchFunctionMode
 
 from bugzoo.auditor import graph
-from bugzoo.checkup.stops import in_place
-
-
-class Stop(BaseException):
-    """Ends a run from inside; no `except Exception` of the user's catches it."""
-
-
-@dataclass(eq=False)
-class Call:
-    """One backward pass, or one `autograd.grad`, that the user started.
-
-    `own` False: started by a node of another backward, as checkpoints do.
-    """
-
-    number: int
-    outputs: tuple[Any, ...]
-    cotangents: tuple[Tensor | None, ...]
-    create_graph: bool
-    inputs: tuple[Tensor, ...]
-    accumulate: bool
-    own: bool
-    line: str
-    after: int  # optimizer steps done before
-    nodes: list[Any] = field(default_factory=list)
-    leaves: list[tuple[Tensor, Any]] = field(default_factory=list)
-    got: dict[int, Tensor] = field(default_factory=dict)  # id of a leaf -> what it was given
-    inside_step: bool = False
-    results: tuple[Tensor | None, ...] = ()
-
-
-class Listener:
-    """What happens in a run; override what you want to know."""
-
-    def attach(self, session: Session) -> None:
-        self.session = session
-
-    def before_backward(self, call: Call) -> None: ...
-    def after_backward(self, call: Call) -> None: ...
-    def before_step(self, optimizer: Any) -> None: ...
-    def after_step(self, optimizer: Any) -> None: ...
-    def before_zero(self) -> None: ...
-    def before_op(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None: ...
-    def before_write(self, targets: list[Tensor]) -> None: ...
-    def write_hook(self, line: str, words: str) -> None: ...
-    def close(self) -> None: ...
+from bugzoo.auditor.hooks import hooking, module_hooking
+from bugzoo.auditor.listener import Call, Listener
+from bugzoo.auditor.patching import patched
+from bugzoo.auditor.places import place, written
 
 
 class Session:
@@ -127,10 +85,10 @@ class Session:
             return base_detach(tensor)
 
         stack.enter_context(patched(Tensor, "detach", detach))
-        stack.enter_context(patched(Tensor, "register_hook", self._hooking(Tensor.register_hook)))
+        stack.enter_context(patched(Tensor, "register_hook", hooking(self, Tensor.register_hook)))
         for name in ("register_full_backward_hook", "register_full_backward_pre_hook"):
             original = getattr(nn.Module, name)
-            stack.enter_context(patched(nn.Module, name, self._module_hooking(original)))
+            stack.enter_context(patched(nn.Module, name, module_hooking(self, original)))
         init = Optimizer.__init__
 
         @wraps(init)
@@ -347,54 +305,6 @@ class Session:
 
         return zero_grad
 
-    # -- hooks of the user's on gradients
-
-    def _hooking(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(original)
-        def register_hook(tensor: Tensor, hook: Callable[..., Any]) -> Any:
-            if self.quiet and not self.engine_depth:
-                return original(tensor, hook)
-            return original(tensor, self._watched(hook, graph.line()))
-
-        return register_hook
-
-    def _watched(self, hook: Callable[..., Any], line: str) -> Callable[..., Any]:
-        session = self
-
-        @wraps(hook)
-        def watched(g: Tensor) -> Any:
-            if session.muted:
-                hook(g.clone())
-                return None
-            before = g.detach().clone()
-            answer = hook(g)
-            if answer is not None:
-                session.modified = True
-            elif not same(g, before):
-                at = int((g != before).reshape(-1).nonzero()[0]) if g.numel() else 0
-                old, new = before.reshape(-1)[at].item(), g.detach().reshape(-1)[at].item()
-                for listener in session.listeners:
-                    listener.write_hook(line, f"[{at}] was {old:.6g}, is {new:.6g}")
-            return answer
-
-        return watched
-
-    def _module_hooking(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        session = self
-
-        @wraps(original)
-        def register(module: Any, hook: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-            @wraps(hook)
-            def watched(*given: Any) -> Any:
-                answer = hook(*given)
-                if answer is not None:
-                    session.modified = True
-                return None if session.muted else answer
-
-            return original(module, watched, *args, **kwargs)
-
-        return register
-
 
 class _Mode(TorchFunctionMode):
     def __init__(self, session: Session):
@@ -408,35 +318,6 @@ class _Mode(TorchFunctionMode):
         return self.session.op(func, args, kwargs)
 
 
-def written(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], func: Any) -> list[Tensor]:
-    """The tensors that an operation writes into, by torch's naming rule; [] for most."""
-    out = kwargs.get("out")
-    if out is not None:
-        return [t for t in (out if isinstance(out, tuple | list) else (out,)) if t is not None]
-    if not args:
-        return []
-    setter = name == "__set__" and getattr(func.__self__, "__name__", "") == "data"
-    if not (setter or in_place(name)):
-        return []
-    first = args[0]
-    if isinstance(first, Tensor):
-        return [first]
-    return [t for t in first if isinstance(t, Tensor)] if isinstance(first, list | tuple) else []
-
-
-def place(t: Tensor) -> int:
-    """Where the memory of `t` begins; views of one tensor share it. 0 where there is none."""
-    return t.untyped_storage().data_ptr() if t.layout == torch.strided else 0
-
-
-def same(a: Tensor, b: Tensor) -> bool:
-    """Bit by bit, NaN equal to NaN."""
-    if a.shape != b.shape:
-        return False
-    a, b = (t.to_dense() if t.layout != torch.strided else t for t in (a, b))
-    return bool(torch.equal(a, b)) or bool(((a == b) | ((a != a) & (b != b))).all())
-
-
 def _collector(call: Call, p: Tensor) -> Callable[..., None]:
     """Adds up what the leaf is given in this call, after the hooks on it."""
 
@@ -448,18 +329,3 @@ def _collector(call: Call, p: Tensor) -> Callable[..., None]:
                 call.got[id(p)] = g if old is None else old + g
 
     return collect
-
-
-@contextmanager
-def patched(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """An attribute replaced for the block; removed again where the owner only inherited it."""
-    missing = object()
-    before = vars(owner).get(name, missing)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if before is missing:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, before)

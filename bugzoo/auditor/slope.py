@@ -16,9 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bugzoo.auditor.directions import normal
+from bugzoo.auditor.player import Player
 from bugzoo.auditor.program import Program
 from bugzoo.auditor.session import Session
-from bugzoo.auditor.tape import Astray, Loss, Player, Tape, normal
+from bugzoo.auditor.tape import Astray, Loss, Tape
 from bugzoo.errors import first_line
 from bugzoo.finding import Finding, Note
 

@@ -15,8 +15,8 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from bugzoo.auditor.listener import Stop
 from bugzoo.auditor.program import Program, seeded
-from bugzoo.auditor.session import Stop
 
 MOST = 12  # steps of all optimizers together
 Place = tuple[int, int]  # an optimizer, in the order of their first steps, and a parameter in it

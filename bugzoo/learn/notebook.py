@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def _columns(text: str) -> str:
+    """As HTML in which columns stay columns; not every theme of notebooks sets `pre` in one width."""
+    return f'<pre style="font-family:monospace">{html.escape(text)}</pre>'
+
+
 class Shown:
     """Lines that a notebook shows as they are."""
 
@@ -39,7 +44,7 @@ class Shown:
         return "\n".join(self.lines)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(repr(self))}</pre>"
+        return _columns(repr(self))
 
 
 class Answered(Shown):
@@ -99,7 +104,7 @@ class Bench:
         return "\n".join([*head, *body, "", keys])
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(repr(self))}</pre>"
+        return _columns(repr(self))
 
     def look(self, name: str) -> Reading:
         """find: the reading of an instrument; its numbers as a DataFrame with `.frame`."""
