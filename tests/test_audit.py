@@ -6,6 +6,7 @@ import audit_more  # noqa: F401  adds to both sets
 import numpy as np
 import pytest
 import torch
+import watched_more
 from audit_right import RIGHT, batch, classify, loop, net
 from audit_wrong import WRONG, stepper
 from click.testing import CliRunner
@@ -46,6 +47,21 @@ def test_the_wrong_one_is_caught(name):
     texts = [" ".join(str(f).split()) for f in found.findings]
     assert any(words in text for text in texts), str(found)
     assert all(f.step is not None or f.line for f in found.findings)
+
+
+@pytest.mark.parametrize("name", [n for n, (_, _, a) in watched_more.NOTED.items() if a])
+def test_what_only_the_author_can_judge_is_a_note(name):
+    """Left-over windows, a backward for an input, two points, an optimizer that never steps."""
+    words = watched_more.NOTED[name][2]
+    said = [" ".join(note.what.split()) for note in bugzoo.audit(RIGHT[name]).notes]
+
+    assert any(words in what for what in said), said
+
+
+@pytest.mark.parametrize("name", ["windows_that_fit", "last_window_is_flushed"])
+def test_a_loss_that_is_divided_says_that_accumulation_is_meant(name):
+    """No note on the sum of micro-batches, then."""
+    assert not any(note.kind == "intent" for note in bugzoo.audit(RIGHT[name]).notes)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

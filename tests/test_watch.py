@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import watched_more
 import watched_programs as programs
 from torch import nn
 from torch.nn.modules import module as module_hooks
@@ -86,6 +87,61 @@ def test_what_depends_on_intent_is_a_note_with_numbers():
     assert "8, 3, 1 elements weigh 8 to 1" in unequal
     assert "scaled by 0.9" in momentum
     assert "two.weight" in idle
+
+
+@pytest.mark.parametrize("name", watched_more.NOTED)
+def test_what_only_the_author_can_judge_is_a_note(name):
+    """Left-over windows, two points, shared memory, gradients that vanish: a word, no alarm."""
+    program, words, _ = watched_more.NOTED[name]
+    said = [" ".join(note.what.split()) for note in watched(program).notes]
+
+    assert any(words in what for what in said), said
+
+
+def test_the_step_and_the_line_of_what_is_kept_are_named():
+    """A list that grows from step 20 on: the step, the variable and the line that made the loss."""
+
+    def program():
+        model = programs.net()
+        o = torch.optim.SGD(model.parameters(), lr=0.05)
+        yield model, o
+        losses = []
+        for n, (x, y) in enumerate(programs.batches(40)):
+            loss = nn.functional.cross_entropy(model(x), y)
+            o.zero_grad()
+            loss.backward()
+            o.step()
+            if n >= 19:
+                losses.append(loss)
+
+    (found,) = watched(program).findings
+
+    assert found.channel == "memory"
+    assert found.step == 20
+    assert "'losses'" in found.cause or "list of" in found.cause
+
+
+def test_a_replaced_layer_is_reported_from_its_first_step_on():
+    """The new layer came at step 6, and it is step 6 that is named."""
+    (found,) = watched(watched_more.layer_replaced_at_step_6).findings
+
+    assert found.step == 6
+
+
+def test_models_and_optimizers_are_called_what_the_user_calls_them():
+    """Variables where there are some, entries of a list else; in a single model the plain path."""
+    generator, critic = nn.Linear(2, 2), nn.Linear(2, 1)
+    og = torch.optim.SGD(generator.parameters(), lr=0.1)
+    od = torch.optim.SGD(critic.parameters(), lr=0.1)
+    with bugzoo.watch([generator, critic], [og, od]) as log:
+        for _ in range(4):
+            critic(generator(torch.randn(4, 2))).square().mean().backward()
+            og.step()
+            od.step()
+
+    text = str(log)
+    assert "generator.weight" in text and "critic.weight" in text
+    assert "SGD (og)" in text and "SGD (od)" in text
 
 
 def test_first_step_and_number_of_steps_are_counted():

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bugzoo.auditor import books, cuts, graph, intent, resume, rows, scale, slope, watched
+from bugzoo.auditor import books, cuts, graph, intent, resume, rows, scale, shared, slope, watched
 from bugzoo.auditor.functions import Functions
 from bugzoo.auditor.ledger import Ledger
 from bugzoo.auditor.lifetime import Lifetime
@@ -18,9 +18,11 @@ from bugzoo.auditor.seal import Seal
 from bugzoo.auditor.session import Session
 from bugzoo.errors import UserError, first_line, named
 from bugzoo.finding import ORDER, Audit, Cost, Finding, Note
+from bugzoo.watcher import names
 
 STEPS = 4  # of each optimizer that are observed
 MOST = 16  # of all of them together
+NAMED = 4  # backward passes at which the user's variables are read
 
 
 def audit(make_run: Callable[[], Any], *, seed: int = 0) -> Audit:
@@ -79,6 +81,7 @@ class _Observed(Listener):
         self.ledger, self.seal, self.lifetime = Ledger(), Seal(), Lifetime()
         self.functions = Functions()
         self.names: dict[int, str] = {}
+        self.called: dict[int, str] = {}  # what the user calls models and tensors
         self.steps: list[int] = []
         self.calls = 0
         self.scaled = False  # by a GradScaler
@@ -90,6 +93,9 @@ class _Observed(Listener):
         return [self, self.ledger, *sealed, self.lifetime, self.functions]
 
     def before_backward(self, call: Call) -> None:
+        if call.own and call.number < NAMED:
+            for key, name in names.seen().items():
+                self.called.setdefault(key, name)
         if call.own and not call.inside_step and self.enough(self.session):
             call.nodes, call.outputs, call.leaves = [], (), []
             self.finish()
@@ -111,10 +117,10 @@ class _Observed(Listener):
         if self.finished:
             return
         self.finished = True
-        self.names, self.scaled = graph.held(), scale.used()
+        self.names, self.scaled = graph.held(self.called), scale.used()
         for key, a in self.ledger.accounts.items():
             if key not in self.names:
-                a.name = graph.variable_name(a.p)
+                a.name = self.called.get(key) or graph.variable_name(a.p)
         self.lifetime.count()
 
 
@@ -176,6 +182,13 @@ def _slopes(program: Program, seen: _Observed, corrupt: bool) -> list[Finding | 
         return []
     if corrupt:
         return [Note("skipped", "the slope of the loss: mend the write in place first")]
+    if shared.tied(seen.ledger):
+        return [
+            Note(
+                "skipped",
+                "the slope of the loss: parameters are the same memory, tied through .data",
+            )
+        ]
     length = period(seen.steps)
     stops = {graph.title(cls) for cls in seen.functions.surrogates | seen.functions.wrong}
     # The first iteration will do where optimizers know the parameters; else one must have been seen.

@@ -178,6 +178,8 @@ def _uneven(views: Views) -> Iterator[Finding]:
     rows = []
     for a, w, alike in _windows(views):
         weights = [x for _, x in alike]
+        if any(e.alone for e, _ in alike[1:]):
+            continue  # cleared in between: the user has put them together
         if min(weights) <= 1e-12 or not all(
             x <= y * (1 + 1e-6) for x, y in zip(weights, weights[1:], strict=False)
         ):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from types import FrameType
 from typing import Any
 
@@ -60,17 +61,28 @@ def line() -> str:
     return f"{os.path.basename(at.f_code.co_filename)}:{at.f_lineno}" if at else ""
 
 
-def held() -> dict[int, str]:
-    """Names of all parameters that a living module holds, by id: 'Net.encoder.0.weight'."""
+def held(called: Mapping[int, str] | None = None) -> dict[int, str]:
+    """Names of all parameters that a living module holds, by id: 'encoder.0.weight', 'G.0.weight'.
+
+    `called`: what the user calls modules, by id; where there are several and no name is known, their
+    class must do.
+    """
     modules = [m for m in gc.get_objects() if issubclass(type(m), nn.Module)]
     inner = {id(c) for m in modules for c in m._modules.values() if c is not None}
     names: dict[int, str] = {}
     roots = [m for m in modules if id(m) not in inner]
     single = sum(any(True for _ in m.parameters()) for m in roots) < 2
+    kinds = Counter(type(m).__name__ for m in roots)
+    met: Counter[str] = Counter()
     for root in roots:
+        kind = type(root).__name__
+        title = (called or {}).get(id(root), "")
+        if not title:
+            title = f"{kind} {met[kind] + 1}" if kinds[kind] > 1 else kind
+        met[kind] += 1
         try:
             for name, p in root.named_parameters():
-                names.setdefault(id(p), name if single else f"{type(root).__name__}.{name}")
+                names.setdefault(id(p), name if single else f"{title}.{name}")
         except Exception:  # a module that is being built, or is no real one
             continue
     return names

@@ -18,13 +18,25 @@ def notes(ledger: Ledger, names: dict[int, str]) -> Iterator[Note]:
 
 
 def _windows(views: Views) -> Iterator[Note]:
-    """k micro-batches against one: the sum, and how large it is beside a single one."""
+    """k micro-batches against one: the sum, and how large it is beside a single one.
+
+    A loss that is divided, or multiplied, says that accumulation is meant; so does one that is a sum.
+    """
     for a, weighings in views:
         for w in weighings:
             used = [e for e, x in w.new if abs(x) > 1e-6]
             if w.residual > 1e-3 or len(used) < 2 or a.p.numel() < 2:
                 continue
+            if len({e.own for e in used}) > 1:
+                lines = ", ".join(dict.fromkeys(e.line for e in used))
+                yield Note(
+                    "intent", f"step {w.step} spends {len(used)} backward passes ({lines}), and parameters "
+                    "were written between them: the sum of gradients at several points, right if that is meant",
+                )  # fmt: skip
+                return
             if len({e.signature for e in used}) > 1 or w.target is None:
+                continue
+            if used[0].weighted or used[0].signature[:1] == ("SumBackward0",):
                 continue
             mean = sum(e.norm for e in used) / len(used)
             yield Note(
@@ -74,11 +86,17 @@ def _idle(ledger: Ledger, names: dict[int, str]) -> Iterator[Note]:
         for k, a in ledger.accounts.items()
         if k not in owned and k in names and a.entries and not a.moved
     ]
-    if left and owned:
-        yield Note(
-            "idle",
-            f"{where(left[0], len(left))} in no optimizer: given gradients, and left as it is",
-        )
+    waiting = {
+        id(p) for o in ledger.session_optimizers for g in o.param_groups for p in g["params"]
+    }
+    for there, group in (
+        ("in an optimizer that never steps", [a for a in left if id(a.p) in waiting]),
+        ("in no optimizer", [a for a in left if id(a.p) not in waiting]),
+    ):
+        if group and owned:
+            yield Note(
+                "idle", f"{where(group[0], len(group))} {there}: given gradients, and left as it is"
+            )
 
 
 def _zeros(ledger: Ledger, names: dict[int, str]) -> Iterator[Note]:

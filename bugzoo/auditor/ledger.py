@@ -20,6 +20,7 @@ from bugzoo.auditor.listener import Call, Listener
 from bugzoo.auditor.sketch import empty, explain, sketch
 
 RECENT = 12
+WEIGHTED = (("DivBackward0",), ("MulBackward0",))  # roots of a loss that says what it weighs
 
 
 @dataclass
@@ -33,6 +34,9 @@ class Contribution:
     signature: tuple[str, ...]
     version: tuple[int, ...]  # of all parameters the backward reached, to tell a moved point
     line: str
+    alone: bool = False  # there was no gradient before it
+    own: int = 0  # version of the parameter itself
+    weighted: bool = False  # its loss is a multiple of something: divided by k, or scaled
     spent: list[int] = field(default_factory=list)  # numbers of the steps that used it
     by: list[int] = field(default_factory=list)  # their optimizers
     read: bool = False  # the user's code looked at .grad before it was cleared
@@ -90,6 +94,7 @@ class Ledger(Listener):
         self.params: dict[int, list[Tensor]] = {}  # of each optimizer
         self._owners: dict[int, Tensor] = {}
         self._owned_by = -1
+        self._bare: set[int] = set()  # leaves without a gradient when the last backward began
         self.all_steps: list[int] = []
         self.session_optimizers: list[Any] = []
         self.read_by_user = False  # gradients are looked at, whatever for
@@ -116,6 +121,8 @@ class Ledger(Listener):
         return self.accounts[id(p)]
 
     def before_backward(self, call: Call) -> None:
+        if call.own:
+            self._bare = {id(p) for p, _ in call.leaves if p.grad is None or empty(p.grad)}
         for p, _ in call.leaves:
             self.account(self.owner(p))
         if call.inside_step:
@@ -150,7 +157,16 @@ class Ledger(Listener):
                     e.read = e.read or not e.spent
             self.account(p).entries.append(
                 Contribution(
-                    call.number, sketch(g), norm, call.after, signature, version, call.line
+                    call.number,
+                    sketch(g),
+                    norm,
+                    call.after,
+                    signature,
+                    version,
+                    call.line,
+                    id(p) in self._bare,
+                    p._version,
+                    signature[:1] in WEIGHTED,
                 )
             )
             self.session.reads.discard(key)

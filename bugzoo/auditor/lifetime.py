@@ -14,9 +14,11 @@ from typing import Any
 
 from torch import Tensor
 
+from bugzoo.auditor import graph
 from bugzoo.auditor.listener import Call, Listener
 from bugzoo.finding import Finding
 
+MADE = "bugzoo made"
 NODES = 3000  # of one graph, at most
 
 
@@ -30,7 +32,9 @@ class Lifetime(Listener):
     def __init__(self) -> None:
         self.marks: dict[int, list[tuple[str, weakref.ref[_Sentinel]]]] = {}
         self.lines: dict[int, str] = {}
+        self.made: dict[int, list[tuple[str, weakref.ref[_Sentinel], str]]] = {}  # and the lines
         self.alive: dict[int, Counter[str]] = {}
+        self.kept: dict[int, Counter[str]] = {}  # the same of what was never sent backward
         self.holders = ""
 
     def before_backward(self, call: Call) -> None:
@@ -42,32 +46,58 @@ class Lifetime(Listener):
         for n in call.nodes[:NODES]:
             if hasattr(n, "variable") or "bugzoo life" in n.metadata:
                 continue
+            n.metadata.pop(MADE, None)  # it is sent backward after all
             mark = _Sentinel()
             n.metadata["bugzoo life"] = mark
             marks.append((n.name(), weakref.ref(mark)))
+
+    def before_op(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """What is computed on and never sent backward, as a running mean of parameters is."""
+        step = -1
+        for t in args:
+            if not isinstance(t, Tensor) or not t.requires_grad or t._is_view():
+                continue  # to ask a view for its node may raise
+            node: Any = t.grad_fn
+            if node is None or MADE in node.metadata or "bugzoo life" in node.metadata:
+                continue
+            if step < 0:
+                step = len(self.session.steps)
+            mark = node.metadata[MADE] = _Sentinel()
+            self.made.setdefault(step, []).append((node.name(), weakref.ref(mark), graph.line()))
 
     def count(self) -> None:
         """To be called while the program's objects are still there."""
         gc.collect()
         for step, marks in self.marks.items():
             self.alive[step] = Counter(name for name, ref in marks if ref() is not None)
-        if self._leaks():
+        for step, made in self.made.items():
+            left = [(name, line) for name, ref, line in made if ref() is not None]
+            self.kept[step] = Counter(name for name, _ in left)
+            self.lines.setdefault(step, left[0][1] if left else "")
+        if self._leaks() or self._piles():
             self.holders = _holders()
 
     def _leaks(self) -> bool:
         earlier = sorted(self.alive)[:-1]  # the last graph may still be needed
         return len(earlier) >= 3 and all(self.alive[s] for s in earlier)
 
+    def _piles(self) -> bool:
+        """The same of what was never sent backward; the first step may come before it begins."""
+        earlier = sorted(self.kept)[1:-1]
+        return len(earlier) >= 3 and all(self.kept[s] for s in earlier)
+
     def findings(self) -> Iterator[Finding]:
-        if not self._leaks():
+        leaks = self._leaks()
+        if not leaks and not self._piles():
             return
-        earlier = sorted(self.alive)[:-1]
-        names = self.alive[earlier[-1]]
+        alive = self.alive if leaks else self.kept
+        earlier = sorted(alive)[not leaks : -1]
+        names = alive[earlier[-1]]
         listed = ", ".join(f"{n} {name}" for name, n in names.most_common(3))
         yield Finding(
             "memory", f"the graphs of all {len(earlier)} earlier steps are still alive",
             f"{sum(names.values())} nodes of step {earlier[-1] + 1}: {listed}",
-            float(sum(sum(c.values()) for c in self.alive.values())), 0.0, step=earlier[0] + 1,
+            float(sum(sum(c.values()) for c in alive.values())), 0.0, step=earlier[0] + 1,
             line=self.lines[earlier[0]],
             cause=(f"held by {self.holders}; " if self.holders else "")
             + "keep loss.item() or .detach(), never the tensor",
@@ -80,7 +110,7 @@ def _holders() -> str:
         if not issubclass(type(t), Tensor):
             continue
         fn: Any = t.grad_fn if t.requires_grad else None
-        if fn is None or "bugzoo life" not in fn.metadata:
+        if fn is None or not ("bugzoo life" in fn.metadata or MADE in fn.metadata):
             continue
         for holder in gc.get_referrers(t):
             if isinstance(holder, list) and len(holder) < 10_000 and holder is not None:

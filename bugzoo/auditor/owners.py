@@ -15,7 +15,7 @@ def findings(ledger: Ledger, names: dict[int, str], views: Views) -> Iterator[Fi
     cut = list(_cut(ledger))
     yield from cut
     if not cut:
-        yield from _starved(ledger)
+        yield from _starved(ledger, names)
         yield from _stale(ledger, names)
         yield from _nothing_moves(ledger, views)
 
@@ -48,7 +48,8 @@ def _stale(ledger: Ledger, names: dict[int, str]) -> Iterator[Finding]:
     if lost or (twins and names):
         yield Finding(
             "trajectory", f"{len(alone)} parameters get gradients and never move: they are in no optimizer",
-            where(alone[0], len(alone)), step=1,
+            where(alone[0], len(alone)), step=1 + min(e.after for a in alone for e in a.entries[:1]),
+            line=alone[0].entries[0].line,
             cause="the optimizer was built before the model or a layer was replaced: it holds the "
             f"old parameters ({len(lost) or len(idle)} of them)",
         )  # fmt: skip
@@ -70,7 +71,7 @@ def _nothing_moves(ledger: Ledger, views: Views) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _starved(ledger: Ledger) -> Iterator[Finding]:
+def _starved(ledger: Ledger, names: dict[int, str]) -> Iterator[Finding]:
     """An optimizer that steps and steps, and no loss ever reaches any of its parameters."""
     for number, owned in ledger.params.items():
         steps = ledger.all_steps.count(number)
@@ -80,7 +81,7 @@ def _starved(ledger: Ledger) -> Iterator[Finding]:
             continue
         yield Finding(
             "trajectory", f"{len(owned)} parameters of one optimizer never get a gradient in {steps} steps",
-            ledger.accounts[id(owned[0])].name if id(owned[0]) in ledger.accounts else graph.shape(owned[0]),
+            names.get(id(owned[0])) or graph.shape(owned[0]),
             0.0, None, step=1,
             cause="their loss is cut off from them: what they made was detached, or made under no_grad",
         )  # fmt: skip

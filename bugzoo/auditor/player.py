@@ -25,6 +25,7 @@ from bugzoo.auditor.places import place, written
 from bugzoo.auditor.results import BENT, bent, dot, equal, floats, mapped
 from bugzoo.auditor.session import Session
 from bugzoo.auditor.tape import Astray, Loss, Tape
+from bugzoo.watcher import names
 
 NUMBERS = ("item", "tolist", "__float__", "__int__", "__bool__", "__index__", "numpy", "__array__")
 JITTER = 1e-3
@@ -61,12 +62,14 @@ class Player:
         self.at = self.loss_at = self.step_at = 0
         self.values: list[float] = []
         self.params: list[Tensor] = []
+        self.ready_for = (0, 0)  # optimizers and trained tensors known
         self.aliases: dict[int, Tensor] = {}
         self.kept: list[Tensor] = []
         self.contracts = Contracts()
         self.known_frozen = frozen or {}
         self.depends = False  # a number is another one at other parameters
         self.late = False
+        self.off: set[int] = set()  # parameters that were frozen for the coming loss
 
     def attach(self, session: Session) -> None:
         self.session = session
@@ -75,7 +78,9 @@ class Player:
     # -- the point
 
     def _ready(self) -> list[Tensor]:
-        if not self.params:
+        there = len(self.session.optimizers), len(self.session.known)
+        if not self.params or (self.state == 1 and there != self.ready_for):
+            self.ready_for = there  # another optimizer may be built before a parameter is used
             found: dict[int, Tensor] = {}
             for o in self.session.optimizers:
                 for group in o.param_groups:
@@ -126,7 +131,7 @@ class Player:
         tape = self.tape
         tape.shapes, tape.dtypes = [tuple(p.shape) for p in params], [p.dtype for p in params]
         tape.sizes = [typical(p) for p in params]
-        named = graph.held() if not self.bend else {}
+        named = graph.held(names.seen()) if not self.bend else {}
         tape.names = [
             named.get(id(p)) or graph.variable_name(p) or f"parameter {n + 1}"
             for n, p in enumerate(params)
@@ -158,6 +163,13 @@ class Player:
             return perform(func, args, kwargs)
         if "fake_quant" in name:
             return self._stop(perform(func, args, kwargs), args, always=True)
+        freezes = name == "requires_grad_" or (
+            name == "__set__" and getattr(func.__self__, "__name__", "") == "requires_grad"
+        )
+        if freezes and id(args[0]) in self.index:
+            result = perform(func, args, kwargs)
+            self.off |= set() if args[0].requires_grad else {self.index[id(args[0])]}
+            return result
         targets = written(name, args, kwargs, func)
         if targets:
             return self._write(func, args, kwargs, targets)
@@ -319,6 +331,8 @@ class Player:
         if call.inputs:
             about = frozenset(self.index[id(x)] for x in call.inputs if id(x) in self.index)
             counted = counted and bool(about)
+        elif self.off:  # frozen while this loss is made: it need not be their gradient
+            about = frozenset(range(len(self.params))) - self.off
         counted = counted and not (call.create_graph and not call.accumulate)
         taken = (lambda g: g) if call.accumulate else torch.clone  # the user may write into results
         got = {self.index[k]: taken(g) for k, g in call.got.items() if k in self.index}
@@ -359,6 +373,7 @@ class Player:
 
     def after_step(self, optimizer: Any) -> None:
         done = len(self.session.steps)
+        self.off.clear()
         if self.state == 2 and optimizer is not None:
             with self.session.silence(), torch.no_grad():
                 if not self.play:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+import torch
+from torch import Tensor
+
+from bugzoo.auditor import graph
 from bugzoo.auditor.ledger import Account, Ledger, Views, Weighing, independent
 from bugzoo.auditor.sketch import solve
 from bugzoo.finding import Finding
@@ -12,10 +16,45 @@ from bugzoo.finding import Finding
 
 def findings(ledger: Ledger, views: Views) -> Iterator[Finding]:
     """One finding for each way in which they get mixed up."""
+    found = list(_tied(ledger, views))
+    if found:
+        yield from found
+    if tied(ledger):
+        return  # all else follows from it
     yield from _other_player(ledger, views)
     yield from _apart(views)
     yield from _drift(views)
     yield from _scaled_twice(views)
+
+
+def tied(ledger: Ledger) -> list[tuple[Tensor, Tensor]]:
+    """Pairs of parameters of optimizers that are the same memory."""
+    met: dict[tuple[object, ...], Tensor] = {}
+    found = []
+    for p in {id(p): p for ps in ledger.params.values() for p in ps}.values():
+        if p.layout == torch.strided and p.numel():
+            q = met.setdefault((p.data_ptr(), p.shape, p.stride()), p)
+            if q is not p:
+                found.append((q, p))
+    return found
+
+
+def _tied(ledger: Ledger, views: Views) -> Iterator[Finding]:
+    names = {id(a.p): a.name for a, _ in views}
+    for p, q in tied(ledger)[:1]:
+        rule = [
+            g for o in ledger.session_optimizers for g in o.param_groups
+            if any(x is p or x is q for x in g["params"])
+        ]  # fmt: skip
+        kinds = {type(o).__name__ for o in ledger.session_optimizers}
+        if kinds == {"SGD"} and not any(g["momentum"] or g["weight_decay"] for g in rule):
+            return  # the sum of two plain steps is the step along the sum
+        yield Finding(
+            "trajectory", "two parameters are the same memory, and each is stepped by itself",
+            " and ".join(names.get(id(x)) or graph.shape(x) for x in (p, q)), step=1,
+            cause="they were tied through .data: momentum, decay and moments count twice; tie the "
+            "parameters themselves, a.weight = b.weight",
+        )  # fmt: skip
 
 
 def _other_player(ledger: Ledger, views: Views) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from bugzoo.finding import Finding, Note
 from bugzoo.watcher.watch import Watch
 
 STEPS = 4  # of the optimizer that steps most often
+KINDS = ("epoch", "input", "flow")  # of notes that the watch alone can make
 
 
 def examine(program: Program) -> list[Finding | Note]:
@@ -19,4 +20,4 @@ def examine(program: Program) -> list[Finding | Note]:
             go(program, STEPS)
     except Exception as error:
         return [Note("skipped", f"the watch: {named(error)}")]
-    return list(log.findings)
+    return [*log.findings, *(n for n in log.notes if n.kind in KINDS)]

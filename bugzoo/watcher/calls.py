@@ -7,6 +7,7 @@ gradient that is soon cleared: a clip after the step, a gradient that the user r
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,12 @@ from torch.overrides import TorchFunctionMode
 from bugzoo.watcher import lines
 
 CLIP = "utils/clip_grad.py"
+SCALER = "amp/grad_scaler.py"
+DIVISIONS = ("div", "true_divide", "divide", "__rdiv__")
+STEEP = (  # each has an infinite slope somewhere, and a finite value there or beside it
+    "sqrt", "rsqrt", "log", "log2", "log10", "log1p", "reciprocal", "pow", "norm", "vector_norm", "exp",
+    "acos", "arccos", "asin", "arcsin", "atanh", "acosh", "std", "prod", *DIVISIONS,
+)  # fmt: skip
 REDUCED = 8  # reductions of one loss that are looked at
 _hooked = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", lambda tracing: True)
 
@@ -28,9 +35,12 @@ class Calls(TorchFunctionMode):
     .backward(loss, line)     before it runs
     .cleared(line)            a .grad is set to None or zeroed
     .clipped(line, written, done)   before and after torch's clipping wrote into gradients, or a clamp_ did
-    .read(), .wrote()         .grad is read, or set, outside of torch
+    .read(t, frame)           .grad is read outside of torch
     .reported(t)              the user reads the number of a tensor; told while `curious`
-    .made(out)                a function returned this tensor; told while `curious`
+    .made(out, frame)         a function returned this tensor; told while `curious`
+    .unclipped(p, frame)      clipping found no gradient in this parameter
+    .scaled(out)              a GradScaler has scaled this loss
+    .steep(out, name, frame)  the result of a function whose slope is infinite somewhere
     .hooked()                 hooks on saved tensors are in force; asked while `curious`
     """
 
@@ -54,6 +64,11 @@ class Calls(TorchFunctionMode):
             torch._foreach_clamp_min_: self._scaled,
             torch._foreach_clamp_max_: self._scaled,
         }
+        self.after: dict[Any, Callable[..., Any]] = {torch.Tensor.mul: self._multiplied}
+        for name in STEEP:
+            for owner in (torch, torch.Tensor, torch.linalg):
+                if hasattr(owner, name):
+                    self.after[getattr(owner, name)] = functools.partial(self._steep, name)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -64,9 +79,24 @@ class Calls(TorchFunctionMode):
         if look is not None:
             return look(func, args, kwargs or {}, sys._getframe(1))
         out = func(*args, **(kwargs or {}))
+        after = self.after.get(func)
+        if after is not None and isinstance(out, Tensor):
+            after(out, args, sys._getframe(1))
         if self.curious and isinstance(out, Tensor):
-            self.listener.made(out)
+            self.listener.made(out, sys._getframe(1))
         return out
+
+    def _multiplied(self, out: Tensor, args: Any, frame: Any) -> None:
+        if frame.f_code.co_filename.endswith(SCALER):
+            self.listener.scaled(out)
+
+    def _steep(self, name: str, out: Tensor, args: Any, frame: Any) -> None:
+        other = args[1] if len(args) > 1 else None
+        smooth = (name in DIVISIONS and not isinstance(other, Tensor)) or (
+            name == "pow" and isinstance(other, int | float) and other >= 1
+        )
+        if not smooth and out.grad_fn is not None and out.is_floating_point():
+            self.listener.steep(out, name, frame)
 
     def _backward(self, func: Any, args: Any, kwargs: Any, frame: Any) -> Any:
         losses = args[0] if args else kwargs.get("tensors", ())
@@ -80,8 +110,12 @@ class Calls(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _get(self, func: Any, args: Any, kwargs: Any, frame: Any) -> Any:
-        if not lines.from_torch(frame):
-            self.listener.read(args[0])
+        if lines.from_torch(frame):
+            g = func(*args, **kwargs)
+            if g is None and frame.f_code.co_filename.endswith(CLIP):
+                self.listener.unclipped(args[0], frame)
+            return g
+        self.listener.read(args[0], frame)
         return func(*args, **kwargs)
 
     def _set(self, func: Any, args: Any, kwargs: Any, frame: Any) -> Any:
@@ -124,6 +158,21 @@ def reductions(loss: Tensor) -> list[tuple[Any, str]]:
                 seen.add(n)
                 near.append(n)
     return found
+
+
+def carries_scale(loss: Tensor) -> bool:
+    """Was this loss, or a term of it, scaled by a GradScaler?"""
+    near: list[Any] = [loss.grad_fn] if loss.grad_fn is not None else []
+    seen = set(near)
+    while near and len(seen) < 64:
+        node = near.pop()
+        if "bugzoo.scaled" in node.metadata:
+            return True
+        for n, _ in node.next_functions:
+            if n is not None and n not in seen and _numeric(n):
+                seen.add(n)
+                near.append(n)
+    return False
 
 
 def leaves(node: Any) -> list[Tensor]:

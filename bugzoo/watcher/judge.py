@@ -10,16 +10,13 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
 
+from bugzoo.watcher.flow import Flow
 from bugzoo.watcher.ledger import Fact, Ledger, Task
 from bugzoo.watcher.lines import NOWHERE, Line
 from bugzoo.watcher.log import Log
 from bugzoo.watcher.roster import Account
-
-HISTORY = 8  # steps before a step can be called unusual
-UNUSUAL, EXTREME = 1e3, 1e6  # times the median norm of the run's own earlier steps
 
 
 @dataclass
@@ -39,6 +36,8 @@ class Step:
     taped: int = 0  # forwards with a graph since the step before
     called: Line = NOWHERE  # a backward that reached nobody
     cleared: Line = NOWHERE  # the last zero_grad
+    raw: bool = False  # gradients were scaled, and no GradScaler makes the step
+    looked: bool = True  # its norms are known
 
 
 @dataclass
@@ -51,13 +50,13 @@ class Window:
     wasted: list[Task] = field(default_factory=list)
     empty: str = ""  # why the step had nothing to use: cleared, cut, zero; '' where it had
     cleared: Line = NOWHERE
+    called: Line = NOWHERE  # the one line of its backward passes; nowhere where there are several
 
 
 class Judge:
     def __init__(self, log: Log, ledger: Ledger):
         self.log, self.ledger = log, ledger
         self.windows: dict[int, list[Window]] = defaultdict(list)
-        self.history: dict[int, list[float]] = defaultdict(list)
         self.moved: set[Account] = set()  # ever stepped along a gradient that was not zero
         self.outputs: list[
             tuple[str, float]
@@ -67,8 +66,12 @@ class Judge:
         self.trained: set[frozenset[Any]] = set()  # whom the first backward passes reached
         self.clip_line = NOWHERE
         self.clipped = False
+        self._once: dict[tuple[Any, ...], tuple[int, list[str]]] = {}
         self.weights: dict[int, list[tuple[str, float, float | None]]] = defaultdict(list)
         self.seen: dict[int, int] = defaultdict(int)  # optimizer -> backwards before its last step
+        self.early: dict[Account, tuple[int, Line]] = {}  # clipped while there was nothing to clip
+        self.usual: set[str] = set()  # whose outputs are not finite in steps that are well
+        self.flow = Flow(log)
         self.now = 0  # number of the step under way, for facts between steps
 
     # -- facts between steps
@@ -102,6 +105,15 @@ class Judge:
                     line=self.clip_line.text,
                 )  # fmt: skip
 
+    def clips(self, line: Line, accounts: Sequence[Account]) -> None:
+        """A clip has been called. Had these accounts anything that no step has spent?"""
+        for a in accounts:
+            lots = self.ledger.lots.get(a, ())
+            if a in self.ledger.unknown or any(not lot.spent for lot in lots):
+                self.early.pop(a, None)
+            elif not lots:
+                self.early.setdefault(a, (self.ledger.time, line))
+
     # -- a step
 
     def step(self, step: Step) -> None:
@@ -116,6 +128,8 @@ class Judge:
         backwards = {id(lot.task): lot.task for a, _ in held for lot in ledger.fresh(key, a)}
         mine = {t.line.site for t in backwards.values()}
         window = Window(step.number, step.line, len(backwards), cleared=step.cleared)
+        if len(mine) == 1:
+            window.called = next(iter(backwards.values())).line
         lost = [
             t
             for t in ledger.tasks.values()
@@ -133,7 +147,9 @@ class Judge:
             self.trained |= {frozenset(t.touched) for t in backwards.values()}
         self._nonfinite(step)
         self._weigh(step, list(backwards.values()))
-        facts = ledger.spend(key, [a for a, _ in held])
+        self._early(step, [a for a, _ in held])
+        self._probes(step, list(backwards.values()))
+        facts = ledger.spend(key, [a for a, _ in held], step.raw)
         if held and not fresh:
             stale = [f for f in facts if f.kind == "stale"]
             if stale:
@@ -141,7 +157,7 @@ class Judge:
         else:
             self._spent(step, facts, dict(held))
         self.moved.update(a for a, _ in held)
-        self._flow(step)
+        self.flow.step(step)
         self.log.records.append(
             {
                 "step": step.number,
@@ -160,6 +176,46 @@ class Judge:
             if task.spent:
                 self.weights.pop(task.number, None)
         ledger.forget()
+
+    def _early(self, step: Step, held: list[Account]) -> None:
+        """Gradients of this step that came after the clip, and were never clipped."""
+        found = []
+        for a in held:
+            time, line = self.early.get(a, (0, NOWHERE))
+            fresh = self.ledger.fresh(step.optimizer, a)
+            if time and fresh and all(lot.time > time for lot in fresh):
+                found.append((a.name, line))
+        for a in step.members:
+            self.early.pop(a, None)
+        if found:
+            self._twice_seen(
+                ("clipped_early", found[0][1].text), step.number, [name for name, _ in found],
+                channel="trajectory",
+                what="gradients are clipped before backward has made them",
+                cause="the clip meets None or zeros and has no effect; it belongs between backward and "
+                "step",
+                line=found[0][1].text,
+            )  # fmt: skip
+
+    def _twice_seen(self, kind: tuple[Any, ...], step: int, names: list[str], **words: Any) -> None:
+        """Once may be a start or an end; it is reported when it happens again."""
+        first = self._once.setdefault(kind, (step, names))
+        if first[0] != step:
+            self.log.report(kind, first[0], first[1], **words)
+            self.log.report(kind, step, names, **words)
+
+    def _probes(self, step: Step, backwards: list[Task]) -> None:
+        """A backward made for the gradient of an input, and another one after it, in one step."""
+        probed = [t for t in backwards if t.probed.text]
+        last = max(backwards, key=lambda t: t.number, default=None)
+        if last is not None and probed and any(t is not last for t in probed):
+            t = probed[0]
+            self.log.note(
+                "input",
+                f"{step.name} spends {len(backwards)} backward passes; that at {t.line.text} gave an input "
+                f"the gradient that {t.probed.text} reads, and left its own in the parameters too: right if "
+                "both losses are meant, else clear them in between, or use autograd.grad",
+            )
 
     def _stale(self, step: Step, facts: list[Fact]) -> None:
         self.log.report(
@@ -190,6 +246,24 @@ class Judge:
                     "intent",
                     f"{step.name} gets gradients of earlier steps again, scaled by {fact.number:.3g} "
                     "in between: right if that is momentum by hand",
+                )
+            elif fact.kind == "scaled":
+                times = f" ({fact.number:.6g})" if fact.number > 1 else ""
+                self._twice_seen(
+                    ("scaled", step.optimizer), step.number, [account.name],
+                    channel="trajectory",
+                    what=f"{step.name} steps along gradients that still carry the loss scale{times}",
+                    cause="the loss went through GradScaler.scale, the step did not go through "
+                    "GradScaler.step, and nobody has unscaled them",
+                    line=step.line.text,
+                )  # fmt: skip
+            elif fact.kind == "moved":
+                lines = sorted({lot.task.line.text for lot in fact.lots})
+                self.log.note(
+                    "intent",
+                    f"{step.name} spends {len(fact.lots)} backward passes ({', '.join(lines)}), and "
+                    f"parameters were written between them: the sum of gradients at several points, right "
+                    "if that is meant",
                 )
             elif fact.kind == "twice":
                 self.log.report(
@@ -226,9 +300,12 @@ class Judge:
             if not math.isfinite(n)
         ]  # fmt: skip
         if not bad:
+            self.usual |= {n for n, x in self.outputs if not math.isfinite(x)}
             return
         order, first = min(bad, key=lambda pair: pair[0])
-        source = next((name for name, total in self.outputs if not math.isfinite(total)), "")
+        source = next(
+            (n for n, x in self.outputs if not math.isfinite(x) and n not in self.usual), ""
+        )
         good = [
             (o, a) for a, n, o in zip(step.accounts, step.norms, step.orders)
             if math.isfinite(n) and o < order
@@ -273,26 +350,3 @@ class Judge:
                 f"{len(factors)} backwards of a mean loss add up to a weight of {sum(factors):.4g} (at "
                 f"{backwards[0].line.text}): the gradient grows with their number",
             )
-
-    def _flow(self, step: Step) -> None:
-        total = math.hypot(*step.norms) if step.norms else 0.0
-        past = self.history[step.optimizer]
-        if len(past) >= HISTORY and total > 0 and math.isfinite(total):
-            usual = median(past)
-            if total > 1 and usual > 0 and total > EXTREME * max(past):
-                self.log.report(
-                    ("exploded", step.optimizer), step.number,
-                    channel="trajectory",
-                    what=f"the gradient of {step.name} explodes",
-                    cause=f"its norm is {total:.3g}; of the {len(past)} steps before the largest is "
-                    f"{max(past):.3g}",
-                    line=step.line.text,
-                )  # fmt: skip
-            elif usual > 0 and total > UNUSUAL * usual:
-                self.log.note(
-                    "flow",
-                    f"the gradient norm of {step.name} jumps from {usual:.3g} to {total:.3g} at step "
-                    f"{step.number}",
-                )
-        if math.isfinite(total):
-            past.append(total)

@@ -40,6 +40,8 @@ class Task:
     read: bool = False  # the user read gradients while it was fresh: for a use of their own
     finite: bool = True
     weight: float | None = None  # cotangent of its loss, where that is known
+    scaled: bool = False  # by a GradScaler
+    probed: Line = NOWHERE  # where the user read the gradient that it gave to an input
     terms: set[Key] = field(default_factory=set)  # means and sums of which its loss is made
 
     @property
@@ -57,6 +59,7 @@ class Lot:
     spent: dict[Key, float] = field(default_factory=dict)  # spender -> scale at which it was spent
     kept: set[Key] = field(default_factory=set)  # spenders whose spent lot met a new one untouched
     clipped: float = 1.0  # the part of the scale that clipping did
+    version: int = 0  # of the parameter: how often it had been written
 
 
 @dataclass
@@ -79,13 +82,13 @@ class Ledger:
         self.arrived: set[Key] = set()  # accounts that ever got something
         self.count = 0
 
-    def begin(self, task: Key, line: Line) -> Task:
+    def begin(self, task: Key, line: Line, scaled: bool = False) -> Task:
         self.time += 1
         self.count += 1
-        made = self.tasks[task] = Task(self.count, line)
+        made = self.tasks[task] = Task(self.count, line, scaled=scaled)
         return made
 
-    def arrive(self, account: Key, task: Key) -> list[Fact]:
+    def arrive(self, account: Key, task: Key, version: int = 0) -> list[Fact]:
         """A second micro-batch that meets a clipped first one: the two no longer weigh the same."""
         self.time += 1
         now = self.tasks[task]
@@ -99,7 +102,7 @@ class Ledger:
         ]
         for lot in lots:
             lot.kept |= {who for who, scale in lot.spent.items() if scale == lot.scale}
-        lots.append(Lot(now, self.time))
+        lots.append(Lot(now, self.time, version=version))
         return facts
 
     def clear(self, account: Key) -> None:
@@ -147,12 +150,20 @@ class Ledger:
                 lot.clipped *= factor
         return facts
 
-    def spend(self, spender: Key, accounts: Iterable[Key]) -> list[Fact]:
+    def probe(self, line: Line) -> None:
+        """The user reads the gradient of an input: the latest backward was made for it."""
+        for task in self.tasks.values():
+            if task.number == self.count and not task.spent:
+                task.probed = line
+
+    def spend(self, spender: Key, accounts: Iterable[Key], raw: bool = False) -> list[Fact]:
         """A step uses what these accounts hold now.
 
         `survived`: spent before by the same spender, not touched since, and something new beside it;
         `stale`: the same with nothing new; `decayed`: it was scaled in between, as momentum by hand does;
         `foreign`: another spender has stepped along that backward before the newest one began;
+        `scaled`: a GradScaler's factor is still in it, and the step is `raw`: not the scaler's;
+        `moved`: the parameter was written between two of its backward passes;
         `twice`: two backward passes went through the same term of a loss;
         `unscaled_again`: the loss scale was taken out of the first micro-batches more than once.
         """
@@ -187,6 +198,10 @@ class Ledger:
                         facts.append(
                             Fact("unscaled_again", account, again, last.scale / last.clipped)
                         )
+                if raw and last.task.scaled and abs(last.scale / last.clipped - 1) < 1e-6:
+                    facts.append(Fact("scaled", account, [last], last.task.weight or 0.0))
+                if len({lot.version for lot in new}) > 1:
+                    facts.append(Fact("moved", account, new, len(new)))
                 if foreign:
                     facts.append(Fact("foreign", account, foreign, line=foreign[0].task.line))
             terms: set[Key] = set()

@@ -12,15 +12,22 @@ import gc
 import sys
 import types
 import weakref
+from collections import deque
 from typing import Any
 
 import torch
 from torch import Tensor
 
-MARK = "bugzoo.token"
+from bugzoo.watcher import names
+
+MARK = "bugzoo.token"  # in the nodes of module outputs, each step
+MADE = "bugzoo.made"  # in all that the user makes, on the steps that are looked at closely
+LINE = "bugzoo.line"  # where it was made
 MANY = 10_000  # nodes after which the count stops
 ASKED = 4  # tensors whose holder is looked for: each costs a search of everything
-LEAST = 4  # steps in a row of which every graph must be alive
+LEAST = 4  # steps in a row of which every graph must be alive, from the first one on
+SPAN = 6  # steps that what was made on closely watched steps must have lived
+LATER = 12  # the same for a growth that begins later: a window of graphs fills up first
 
 
 class Token:
@@ -33,9 +40,12 @@ class Token:
 
 
 class Lifetime:
-    def __init__(self) -> None:
+    def __init__(self, mark: str = MARK) -> None:
+        self.key = mark
         self.alive: dict[int, weakref.ref[Token]] = {}  # step -> its token
         self.freed = 0  # steps whose graph is gone
+        self.marked: deque[int] = deque(maxlen=64)  # steps that have a token
+        self._now = 0
         self._token: Token | None = None  # of the step under way; nodes take it over
 
     def mark(self, node: Any, step: int) -> None:
@@ -43,23 +53,36 @@ class Lifetime:
         if self._token is None or self._token.step != step:
             self._token = Token(step)
             self.alive[step] = weakref.ref(self._token)
-        node.metadata[MARK] = self._token
+            self.marked.append(step)
+        node.metadata[self.key] = self._token
 
     def count(self, step: int) -> int:
         """Earlier steps whose graph is alive, once this step is over; the token is let go."""
-        self._token = None
+        self._token, self._now = None, step
         gone = [s for s, ref in self.alive.items() if ref() is None]
         for s in gone:
             del self.alive[s]
         self.freed += len(gone)
         return sum(s < step for s in self.alive)
 
-    def growing(self, step: int) -> bool:
-        """Is nothing ever freed?"""
-        return self.count(step) >= LEAST and not self.freed
+    def growing(self, step: int) -> int:
+        """The step from which on no graph is freed, 0 where they are."""
+        if self.count(step) < LEAST - 1:
+            return 0
+        kept = 0
+        first = step
+        for s in reversed(self.marked):
+            if s >= step:
+                continue
+            if s not in self.alive:
+                break
+            kept, first = kept + 1, s
+        if self.key == MADE:
+            return first if kept >= LEAST - 1 and step - first >= SPAN else 0
+        return first if kept >= (LATER if self.freed else LEAST) else 0
 
-    def holder(self) -> tuple[str, int, int]:
-        """Who keeps the oldest graphs: (words, bytes of tensors that they keep, nodes of their graphs).
+    def holder(self) -> tuple[str, int, int, str]:
+        """Who keeps the graphs: (words, bytes of tensors that they keep, nodes, the line that made one).
 
         Looks once through everything that the garbage collector tracks.
         """
@@ -71,23 +94,40 @@ class Lifetime:
         nodes: set[Any] = set()
         for t in found:
             sizes |= _saved(t.grad_fn, nodes)
-        words = ""
+        words = line = ""
+        for n in range(min(ASKED, len(found))):
+            words = words or names.variable(found[n]) or _who(found[n], found)
         for t in found[:ASKED]:
-            words = words or _who(t, found)
-        return words, sum(size for _, size in sizes), len(nodes)
+            line = line or _line(t.grad_fn)
+        return words, sum(size for _, size in sizes), len(nodes), line
 
     def _ours(self, node: Any) -> bool:
         """Does this node, or one not far above it, bear a token of an earlier step?"""
         seen, near = {node}, [node]
         while near and len(seen) < 64:
             node = near.pop()
-            if MARK in node.metadata:
+            token = node.metadata.get(self.key)
+            if token is not None and token.step < self._now:
                 return True
             for above, _ in node.next_functions:
                 if above is not None and above not in seen:
                     seen.add(above)
                     near.append(above)
         return False
+
+
+def _line(node: Any) -> str:
+    """Where the newest node with a known line was made, from this one on up."""
+    seen, near = {node}, deque([node])
+    while near and len(seen) < 256:
+        node = near.popleft()
+        if LINE in node.metadata:
+            return str(node.metadata[LINE])
+        for above, _ in node.next_functions:
+            if above is not None and above not in seen:
+                seen.add(above)
+                near.append(above)
+    return ""
 
 
 def _saved(node: Any, seen: set[Any]) -> set[tuple[int, int]]:
@@ -118,7 +158,7 @@ def _who(t: Tensor, ours: list[Tensor]) -> str:
         if holder is ours or isinstance(holder, types.FrameType) or holder is sys._getframe():
             continue
         if isinstance(holder, list | tuple | set) or type(holder).__name__ == "deque":
-            outer = _attribute(holder)
+            outer = _attribute(holder) or _listed(holder)
             kind = type(holder).__name__
             return f"a {kind} of {len(holder)}" + (f", {outer}" if outer else "")
         if isinstance(holder, dict):
@@ -128,6 +168,17 @@ def _who(t: Tensor, ours: list[Tensor]) -> str:
                 return f"'{name}'" + (f" of {owner}" if owner else "")
         if isinstance(holder, types.CellType):
             return "a variable that an inner function uses"
+        name = _key(getattr(holder, "__dict__", {}), t)
+        if name is not None:
+            return f"'{name}' of a {type(holder).__name__}"
+    return ""
+
+
+def _listed(row: Any) -> str:
+    """A row of a list that has a name: 'in 'history' of a Trainer'."""
+    for outer in gc.get_referrers(row) if isinstance(row, tuple) else ():
+        if isinstance(outer, list) and (name := _attribute(outer) or names.variable(outer)):
+            return f"in {name}"
     return ""
 
 

@@ -23,7 +23,7 @@ class Pair:
     def __init__(self, first: str, second: str, a: Any, b: Any):
         self.names = (first, second)
         self.accounts = (a, b)
-        self.models = (first.partition(".")[0], second.partition(".")[0])
+        self.models = (a.model, b.model)
         self.together = 0
         self.synced = False  # somebody wrote the same gradient into both
         self.apart = False
@@ -31,8 +31,10 @@ class Pair:
 
 
 class Replicas:
-    def __init__(self, roster: Roster):
-        self.pairs: list[Pair] = []
+    def __init__(self, roster: Roster, earlier: Replicas | None = None):
+        self.models = len(roster.models)
+        self.pairs: list[Pair] = list(earlier.pairs) if earlier is not None else []
+        known = {pair.accounts for pair in self.pairs}
         alike: dict[Any, list[tuple[str, Tensor]]] = defaultdict(list)
         for name, p, _ in roster.named():
             if p.is_floating_point() and p.layout is torch.strided and p.requires_grad:
@@ -43,12 +45,12 @@ class Replicas:
             for (first, p), (second, q) in zip(same, same[1:]):
                 if p.data_ptr() != q.data_ptr() and torch.equal(p, q):
                     a, b = roster.lookup(p), roster.lookup(q)
-                    if a is not None and b is not None:
+                    if a is not None and b is not None and (a, b) not in known:
                         self.pairs.append(Pair(first, second, a, b))
 
     def look(self, step: int, log: Log, handmade: Any) -> None:
         """After a step: which pairs moved together, which came apart? `handmade`: gradients set by hand."""
-        moved: set[tuple[str, str]] = set()
+        moved: set[tuple[int, int]] = set()
         parted: list[Pair] = []
         for pair in self.pairs:
             p, q = (a.ref() for a in pair.accounts)

@@ -6,7 +6,7 @@ Everything is held by weak references: watching keeps nothing alive.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -20,8 +20,8 @@ class Account:
     """One parameter: its name, and what is known of its gradient since the last look."""
 
     __slots__ = (
-        "by_hand", "device_eps", "grad", "handle", "held", "name", "order", "owned", "ref", "start",
-        "tentative", "value", "version",
+        "by_hand", "device_eps", "grad", "handle", "held", "model", "name", "order", "owned", "ref",
+        "since", "start", "tentative", "value", "version",
     )  # fmt: skip
 
     def __init__(self, p: Tensor, name: str):
@@ -37,6 +37,8 @@ class Account:
         self.owned = False  # some optimizer holds it
         self.by_hand = False  # the user steps it along its gradient
         self.value: tuple[int, int] | None = None  # sample of an unowned parameter after a backward
+        self.model = -1  # number of the model that it was first found in
+        self.since = 1  # step from which on it is watched
         self.order = 0  # how late in a backward it gets its gradient
 
     def written(self) -> bool:
@@ -56,6 +58,8 @@ class Roster:
         self.accounts: dict[int, Account] = {}  # id of the parameter -> account
         self.models: list[tuple[str, weakref.ref[nn.Module]]] = []
         self.optimizers: list[weakref.ref[Optimizer]] = []
+        self.kinds: list[str] = []  # their classes
+        self.titles: list[str] = []  # what the user calls them
         self.departed: list[Account] = []  # parameters that nobody refers to any more
 
     def lookup(self, p: Tensor) -> Account | None:
@@ -69,17 +73,22 @@ class Roster:
             if id(p) in self.accounts:
                 self.departed.append(self.accounts[id(p)])
             found = self.accounts[id(p)] = Account(p, name)
-        elif found.name.startswith("group "):
-            found.name = name  # an optimizer knew it first, now a model names it
         return found
 
-    def add_model(self, model: nn.Module) -> None:
+    def add_model(self, model: nn.Module, name: str = "") -> None:
+        """`name` is the user's, where it is known; two models never bear the same one."""
         if not any(ref() is model for _, ref in self.models):
-            self.models.append((f"model{len(self.models)}", weakref.ref(model)))
+            if not name or any(name == label for label, _ in self.models):
+                name = f"models[{len(self.models)}]"
+            self.models.append((name, weakref.ref(model)))
 
-    def add_optimizer(self, optimizer: Optimizer) -> None:
+    def add_optimizer(self, optimizer: Optimizer, name: str = "") -> None:
         if self.index(optimizer) is None:
             self.optimizers.append(weakref.ref(optimizer))
+            if not name or name in self.titles:
+                name = f"optimizer {len(self.titles)}"
+            self.titles.append(name)
+            self.kinds.append(type(optimizer).__name__)
 
     def index(self, optimizer: Optimizer) -> int | None:
         for n, ref in enumerate(self.optimizers):
@@ -91,9 +100,8 @@ class Roster:
         """How a message names an optimizer: by its class, with a number where there are several."""
         if n < 0:
             return "the update by hand"
-        optimizer = self.optimizers[n]()
-        kind = type(optimizer).__name__ if optimizer is not None else "an optimizer that is gone"
-        return kind if len(self.optimizers) == 1 else f"{kind} (optimizer {n})"
+        kind = self.kinds[n]
+        return kind if len(self.optimizers) == 1 else f"{kind} ({self.titles[n]})"
 
     def named(self) -> Iterator[tuple[str, Tensor, nn.Module]]:
         """(name, parameter, the module it sits in) over all models; one with several names once."""
@@ -108,19 +116,26 @@ class Roster:
                         prefix = ".".join(filter(None, (label if several else "", path)))
                         yield f"{prefix}.{own}" if prefix else own, p, module
 
-    def refresh(self) -> list[Account]:
-        """Accounts for what models and optimizers hold now; the ones that are new."""
+    def refresh(self, names: Mapping[int, str]) -> list[Account]:
+        """Accounts for what models and optimizers hold now; the ones that are new. `names` by id."""
         before = set(self.accounts.values())
         for name, p, _ in self.named():
-            self.enter(p, name)
+            self.enter(p, name).name = name  # with a second model the first one's get their prefix
         for n, ref in enumerate(self.optimizers):
             optimizer = ref()
             if optimizer is not None:
                 for g, group in enumerate(optimizer.param_groups):
                     for k, p in enumerate(group["params"]):
-                        label = f"optimizer {n} " if len(self.optimizers) > 1 else ""
-                        self.enter(p, f"group {label}{g}[{k}]").owned = True
-        return [a for a in self.accounts.values() if a not in before]
+                        label = f"{self.titles[n]} " if len(self.optimizers) > 1 else ""
+                        self.enter(p, names.get(id(p)) or f"group {label}{g}[{k}]").owned = True
+        new = [a for a in self.accounts.values() if a not in before]
+        for k, (_, known) in enumerate(self.models if new else ()):
+            model = known()
+            for p in model.parameters() if model is not None else ():
+                account = self.lookup(p)
+                if account is not None and account.model < 0:
+                    account.model = k
+        return new
 
 
 def owned(optimizer: Optimizer) -> Iterable[Tensor]:

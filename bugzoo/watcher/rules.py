@@ -25,11 +25,14 @@ everyone: Any = sys.modules["torch.optim.optimizer"]  # torch.optim hides it
 
 def hooked(optimizer: Optimizer) -> bool:
     """Do hooks of the user's take part in the step? Then the rule alone does not say where it goes."""
+    everywhere = (
+        *everyone._global_optimizer_pre_hooks.values(),
+        *everyone._global_optimizer_post_hooks.values(),
+    )
     return bool(
         optimizer._optimizer_step_pre_hooks  # type: ignore[has-type]
         or optimizer._optimizer_step_post_hooks  # type: ignore[has-type]
-        or len(everyone._global_optimizer_pre_hooks) > 1
-        or len(everyone._global_optimizer_post_hooks) > 1
+        or any(not str(getattr(h, "__module__", "")).startswith("bugzoo.") for h in everywhere)
     )
 
 
@@ -53,6 +56,8 @@ def foreseen(optimizer: Optimizer) -> dict[int, tuple[Tensor, Tensor, float]]:
     found: dict[int, tuple[Tensor, Tensor, float]] = {}
     if not isinstance(optimizer, KNOWN) or hooked(optimizer):
         return found
+    if getattr(optimizer, "grad_scale", None) is not None:
+        return found  # it unscales inside
     for group in optimizer.param_groups:
         if group.get("amsgrad") or group.get("capturable"):
             continue

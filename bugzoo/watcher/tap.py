@@ -38,6 +38,7 @@ class Tap:
             lambda: deque(maxlen=4)
         )
         self.called = lines.NOWHERE  # where the user called backward, if that was seen
+        self.scaled = False  # was its loss scaled by a GradScaler?
         self.sequence = 0
         self.flush: Callable[[], None] = lambda: None  # replays what has gathered
         self._since = 0
@@ -46,11 +47,11 @@ class Tap:
 
     # -- hooks on and off
 
-    def watch(self, account: Account) -> None:
-        """Hooks on one parameter; none on one that is frozen, until it is not."""
+    def watch(self, account: Account) -> bool:
+        """Hooks on one parameter; none on one that is frozen, until it is not. Is it new?"""
         p = account.ref()
         if account in self._handles or p is None or not p.requires_grad or not p.is_leaf:
-            return
+            return False
         self._handles[account] = [
             p.register_hook(lambda g, a=account: self.guard(self._before, a)),
             p.register_post_accumulate_grad_hook(
@@ -59,6 +60,7 @@ class Tap:
         ]
         if p.grad is not None:
             self.look([account], "hand")
+        return True
 
     def close(self) -> None:
         for handles in self._handles.values():
@@ -80,7 +82,8 @@ class Tap:
             self._updates()
             self.look([a for a in self._handles if a.held], "hand", closely=True)
             self._open[number] = []
-            self.events.append(("begin", number, line))
+            self.events.append(("begin", number, line, self.scaled))
+            self.scaled = False
             queue = torch.autograd.Variable._execution_engine.queue_callback
             queue(lambda: self.guard(self._sweep, number))
         return number
@@ -121,7 +124,7 @@ class Tap:
         number, account.tentative = account.tentative, -1
         self.sequence += 1
         account.order = self.sequence
-        self.events.append(("arrive", account, number))
+        self.events.append(("arrive", account, number, p._version))
         self._open.setdefault(number, []).append(account)
         self._know(account, p.grad, None)
         if p.grad is None:  # a hook of the user's has used and cleared it
@@ -233,6 +236,8 @@ class Tap:
             ledger.clear(*rest)
         elif kind == "read":
             ledger.read()
+        elif kind == "probe":
+            ledger.probe(*rest)
         elif kind == "check":
             return self._judge(*rest)
         elif kind == "end":

@@ -28,7 +28,9 @@ def conclude(log: Log, roster: Roster, judge: Judge, forwards: Forwards) -> None
     _ownerless(log, roster, judge, held, models)
     if trained:
         _untouched(log, roster, judge, forwards, held, models)
+    judge.flow.conclude({key: roster.call(key) for key in judge.windows})
     for key, windows in judge.windows.items():
+        _left_over(log, roster.call(key), windows)
         _empty(log, roster.call(key), windows, key)
         _wasted(log, roster.call(key), windows, key)
 
@@ -77,6 +79,20 @@ def _empty(log: Log, name: str, windows: list[Window], key: int) -> None:
                 )  # fmt: skip
 
 
+def _left_over(log: Log, name: str, windows: list[Window]) -> None:
+    """Windows of k backward passes, and some that hold more: what an epoch left over is in them."""
+    counts = [w.backwards for w in windows if w.called.text and not w.empty]
+    more = [c for c in counts if counts[0] < c < 2 * counts[0]]
+    if len(counts) >= 2 and counts[0] >= 2 and more and len({w.called.site for w in windows}) <= 2:
+        shown = ", ".join(map(str, counts[:8])) + (", ..." if len(counts) > 8 else "")
+        log.note(
+            "epoch",
+            f"the steps of {name} spend {shown} backward passes (of {windows[0].called.text}): what was "
+            f"left over at the end of an epoch goes into the first step of the next one. A step after the "
+            "last batch, or a zero_grad, is missing, unless that is meant",
+        )
+
+
 def _idle(log: Log, roster: Roster, judge: Judge) -> None:
     """Backward passes, cleared one after the other, and an optimizer that never steps."""
     for n, ref in enumerate(roster.optimizers):
@@ -100,9 +116,13 @@ def _idle(log: Log, roster: Roster, judge: Judge) -> None:
                 cause="step is not reached: a condition that is never true, or every step is skipped",
                 line=lost[0].line.text,
             )  # fmt: skip
-        elif lost:
+            continue
+        reached = [a for a in mine if a in judge.ledger.arrived and not a.written()]
+        if lost or (used and reached):
+            unused = f": {len(lost)} backward passes cleared unused" if lost else ""
+            names = ", ".join(sorted(a.name for a in reached)[:NAMES]) or "its parameters"
             log.note(
-                "idle", f"{roster.call(n)} never steps: {len(lost)} backward passes cleared unused"
+                "idle", f"{roster.call(n)} never steps, and gradients arrive for {names}{unused}"
             )
 
 
@@ -236,7 +256,7 @@ def _ownerless(
     names = [name for name, _, _ in alone]
     if strays and alone:
         log.report(
-            ("strays",), 1, names,
+            ("strays",), max(account.since for _, account, _ in alone), names,
             channel="trajectory",
             what=f"parameters of the model are in no optimizer, and {strays[0][0]} holds others that "
             "are no longer in the model",
@@ -244,7 +264,7 @@ def _ownerless(
         )  # fmt: skip
     elif alone and training and _forgotten(alone, held, models, roster):
         log.report(
-            ("ownerless",), 1, names,
+            ("ownerless",), min(account.since for _, account, _ in alone), names,
             channel="trajectory",
             what="parameters get gradients, but no optimizer holds them",
             cause="the rest of the model is trained, below them too; if they are meant to stay as they "
@@ -270,11 +290,13 @@ def _forgotten(
     A head on a body that is not trained, a prompt, an adapter: there most of the model is alone.
     """
     several = len(roster.models) > 1
-    roots = {name.partition(".")[0] for name, _, _ in alone}
+    roots = {account.model for _, account, _ in alone}
     trained = [
         p
-        for name, p, _ in models
-        if id(p) in held and p.requires_grad and (not several or name.partition(".")[0] in roots)
+        for _, p, _ in models
+        if id(p) in held
+        and p.requires_grad
+        and (not several or ((a := roster.lookup(p)) is not None and a.model in roots))
     ]
     if len(trained) <= len(alone):
         return False

@@ -32,11 +32,12 @@ from torch.optim.optimizer import (
 
 from bugzoo.errors import UserError
 from bugzoo.finding import Cost
-from bugzoo.watcher import calls, lines, rules, samples, verdicts
+from bugzoo.watcher import calls, lines, names, rules, samples, verdicts
 from bugzoo.watcher.forwards import Forwards, Layer
+from bugzoo.watcher.hooks import Hooks
 from bugzoo.watcher.judge import Judge, Step
 from bugzoo.watcher.ledger import Fact
-from bugzoo.watcher.lifetime import Lifetime
+from bugzoo.watcher.lifetime import LINE, MADE, Lifetime
 from bugzoo.watcher.log import Log
 from bugzoo.watcher.norms import Norms, wide
 from bugzoo.watcher.replicas import Replicas
@@ -97,6 +98,7 @@ class Running:
     line: lines.Line
     closure: bool
     begun: int
+    raw: bool = False  # its gradients were scaled, and no GradScaler makes the step
     inner: bool = False  # another optimizer steps inside: this one is a wrapper around it
     uses: tuple[list[Account], list[int], Any] = field(default_factory=lambda: ([], [], None))
     foreseen: dict[int, Any] = field(default_factory=dict)
@@ -117,12 +119,15 @@ class Watch:
         self.log = Log()
         self.every, self.discover = every, discover
         self.broken = False
-        self.roster, self.tap, self.lifetime = Roster(), Tap(self.guard), Lifetime()
+        self.roster, self.tap = Roster(), Tap(self.guard)
+        self.lifetime, self.chains = Lifetime(), Lifetime(MADE)
         self.judge = Judge(self.log, self.tap.ledger)
         self.norms = Norms(self.tap.samples)
         self.forwards, self.calls = Forwards(self), calls.Calls(self)
         self.seals = Seals(self._edited)
         self.replicas: Replicas | None = None
+        self.hooks = Hooks()
+        self._scaling = False  # a GradScaler is at work
         self.counts: Counter[int] = Counter()
         self._given = (models, optimizers)
         self._stack: list[Running] = []
@@ -134,17 +139,19 @@ class Watch:
         self._begun = 0.0
         self._terms = itertools.count()
         self._nodes: list[Any] = []  # handles of hooks on nodes of this step
+        self._names: dict[int, str] = {}  # what the user calls models, optimizers and tensors
 
     # -- in and out
 
     def __enter__(self) -> Log:
         models, optimizers = self._given
         self._given = ([], [])
-        for model in models:
-            self.roster.add_model(model)
-        for optimizer in optimizers:
-            self.roster.add_optimizer(optimizer)
         self._begun = time.perf_counter()
+        self.guard(self._named)
+        for model in models:
+            self.roster.add_model(model, self._names.get(id(model), ""))
+        for optimizer in optimizers:
+            self.roster.add_optimizer(optimizer, self._names.get(id(optimizer), ""))
         self._refresh()
         self._handles = [
             register_optimizer_step_pre_hook(self._before_step),
@@ -195,24 +202,31 @@ class Watch:
 
     # -- who is there
 
+    def _named(self) -> None:
+        self._names = names.seen(sys._getframe(1))
+
     def _refresh(self) -> None:
-        for account in self.roster.refresh():
-            self.tap.watch(account)
+        self.roster.refresh(self._names)
+        self._names = {}  # an id may be another thing's by the next time
         for account in self.roster.accounts.values():
-            self.tap.watch(account)  # one that is no longer frozen
+            if self.tap.watch(account):  # a new one, or one that is no longer frozen
+                p = account.ref()
+                late = self.now > 1 and p is not None and p.grad is not None
+                account.since = self.now - late
         several = len(self.roster.models) > 1
         for label, ref in self.roster.models:
             model = ref()
             for path, module in model.named_modules() if model is not None else ():
                 name = ".".join(filter(None, (label if several else "", path)))
                 self.forwards.know(name or type(module).__name__, module)
-        if self.replicas is None and self.roster.models:
-            self.replicas = Replicas(self.roster)
+        if self.replicas is None or self.replicas.models != len(self.roster.models):
+            self.replicas = Replicas(self.roster, self.replicas)
 
     def met(self, module: nn.Module) -> None:
         """A module that nobody has named is called, from no other module."""
         if self.discover and next(module.parameters(), None) is not None:
-            self.roster.add_model(module)
+            self._named()
+            self.roster.add_model(module, self._names.get(id(module), ""))
             self._refresh()
 
     # -- calls of the user's
@@ -225,6 +239,7 @@ class Watch:
     @_quiet
     def backward(self, loss: Tensor, line: lines.Line) -> None:
         self.tap.called = self._called = line
+        self.tap.scaled = self._scaling and calls.carries_scale(loss)
         self._pointers = None
         for node, name in calls.reductions(loss):
             self._nodes.append(node.register_prehook(functools.partial(self._weigh, name)))
@@ -250,8 +265,49 @@ class Watch:
             self._cleared, self._cleared_known = lines.caller(frame), True
 
     @_quiet
-    def read(self, t: Tensor) -> None:
+    def scaled(self, out: Tensor) -> None:
+        if out.grad_fn is not None:
+            self._scaling = True
+            node: Any = out.grad_fn
+            node.metadata["bugzoo.scaled"] = True
+
+    @_quiet
+    def unclipped(self, p: Tensor, frame: Any) -> None:
+        account = self.roster.lookup(p)
+        if account is not None:
+            self.tap.look([account], "hand")
+            events = self.tap.events
+            if not events or events[-1][0] != "unclipped":
+                events.append(("unclipped", lines.caller(frame), []))
+            events[-1][2].append(account)
+
+    @_quiet
+    def steep(self, out: Tensor, name: str, frame: Any) -> None:
+        if not self._looked_at() or out.layout is not torch.strided or out.grad_fn is None:
+            return
+        title = f"{name}() at {lines.caller(frame).text}"
+        total = out.detach().sum(dtype=wide(out.dtype)).reshape(1)
+        self.tap.events.append(("output", title, self.tap.samples.keep(total)))
+        self._nodes.append(out.grad_fn.register_hook(functools.partial(self._passed, title)))
+
+    @_quiet
+    def _passed(self, title: str, given: Any, got: Any) -> None:
+        """What the backward of a steep function was given, and what it hands on."""
+        sums = [
+            torch.stack([g.detach().sum(dtype=wide(g.dtype)) for g in side]).sum().reshape(1)
+            for side in ([g for g in part if g is not None and _plain(g)] for part in (got, given))
+            if side
+        ]
+        if len(sums) == 2:
+            keep = self.tap.samples.keep
+            self.tap.events.append(("passed", title, keep(sums[0]), keep(sums[1])))
+
+    @_quiet
+    def read(self, t: Tensor, frame: Any) -> None:
         events = self.tap.events
+        if self.roster.lookup(t) is None and t.is_leaf and t.requires_grad:
+            events.append(("probe", lines.caller(frame)))
+            return
         if not events or events[-1][0] != "read":
             events.append(("read",))
 
@@ -268,7 +324,7 @@ class Watch:
         if reached and not done:
             self.tap.look(reached, "hand")
         elif reached:
-            self.tap.events.append(("clip", lines.caller(frame)))
+            self.tap.events.append(("clip", lines.caller(frame), reached))
             self.tap.look(reached, "clip")
 
     @_quiet
@@ -281,8 +337,11 @@ class Watch:
             self.judge.reported.append((frozenset(found), lines.caller(sys._getframe(2))))
 
     @_quiet
-    def made(self, out: Tensor) -> None:
-        if self.seals_on and out.grad_fn is not None and torch.is_grad_enabled():
+    def made(self, out: Tensor, frame: Any) -> None:
+        if torch.is_grad_enabled() and self.seals_on and out.grad_fn is not None:
+            self.chains.mark(out.grad_fn, self.now)
+            node: Any = out.grad_fn
+            node.metadata.setdefault(LINE, lines.caller(frame).text)
             self.seals.seal(out.grad_fn)
 
     def hooked(self) -> None:
@@ -334,7 +393,8 @@ class Watch:
             known = any(self.roster.lookup(p) is not None for p in owned(optimizer))
             if not self.discover and not known:
                 return
-            self.roster.add_optimizer(optimizer)
+            self._named()
+            self.roster.add_optimizer(optimizer, self._names.get(id(optimizer), ""))
             self._refresh()
             index = len(self.roster.optimizers) - 1
         depth = _depth()
@@ -342,7 +402,9 @@ class Watch:
         for outer in self._stack:
             outer.inner = True
         closure = any(map(callable, (*args[1:], *kwargs.values())))
-        step = Running(optimizer, index, lines.caller(), closure, self._backwards())
+        raw = self._scaling and getattr(optimizer, "grad_scale", None) is None
+        raw = raw and not lines.within(sys._getframe(1), calls.SCALER, 16)
+        step = Running(optimizer, index, lines.caller(), closure, self._backwards(), raw)
         self._stack.append(step)
         self._by_hand_too(step)
         if not closure:
@@ -458,6 +520,13 @@ class Watch:
         account = self.roster.lookup(p)
         if worst is None or account is None or not all(map(_finite, worst)):
             return
+        twin = self._twin(p)
+        if twin is not None and optimizer.param_groups:
+            plain = all(
+                not g.get("momentum") and not g.get("weight_decay") for g in optimizer.param_groups
+            )
+            self._tied(step, number, account.name, twin, plain and type(optimizer) is rules.SGD)
+            return
         own = type(optimizer) in rules.KNOWN
         kind = type(optimizer).__name__
         if own:
@@ -477,6 +546,30 @@ class Watch:
                 f"{worst[0]:.6g}, the rule gives {worst[1]:.6g}",
             )
 
+    def _twin(self, p: Tensor) -> Account | None:
+        """Another parameter of an optimizer that is the same memory."""
+        for other in self.roster.accounts.values():
+            q = other.ref()
+            if q is not None and q is not p and other.owned and _same_memory(p, q):
+                return other
+        return None
+
+    def _tied(self, step: Running, number: int, name: str, twin: Account, plain: bool) -> None:
+        pair = " and ".join(sorted((name, twin.name)))
+        if plain:  # the sum of two plain steps is the step along the sum
+            self.log.note(
+                "intent", f"{pair} are the same memory, tied through .data, and each is stepped"
+            )
+            return
+        self.log.report(
+            ("tied",), number, [pair],
+            channel="trajectory",
+            what="two parameters are the same memory, and each is stepped by itself",
+            cause="they were tied through .data: momentum, decay and moments count twice; tie the "
+            "parameters themselves, a.weight = b.weight",
+            line=step.line.text,
+        )  # fmt: skip
+
     def _between(self, number: int) -> None:
         """A step is over: numbers come over in one transfer, the ledger is brought up to date."""
         self.tap.replay(self._heard)
@@ -484,25 +577,32 @@ class Watch:
         self._unhook()
         if self.replicas is not None and self.replicas.pairs:
             self.replicas.look(number, self.log, self.tap.handmade)
-        if self.lifetime.growing(self.now - 1) and not self.log.has("kept"):
-            self._kept(self.now - 1)
+        for lifetime in (self.lifetime, self.chains):
+            if not self.log.has("kept") and lifetime.growing(self.now - 1):
+                self._kept(lifetime, self.now - 1)
+        if self._close(self.now - 1):
+            self.hooks.look(self.now - 1, self.log, self.roster)
         self._refresh()
         self._look_closely()
 
-    def _kept(self, number: int) -> None:
+    def _kept(self, lifetime: Lifetime, number: int) -> None:
         gc.collect()
-        if not self.lifetime.growing(number):
+        first = lifetime.growing(number)
+        if not first:
             return
-        holder, size, count = self.lifetime.holder()
-        steps = len(self.lifetime.alive)
-        cause = f"the graphs of all {steps} steps are alive"
+        holder, size, count, line = lifetime.holder()
+        steps = sum(s >= first for s in lifetime.alive)
+        cause = f"the graphs of all {steps} steps "
+        cause += f"{'since then ' * bool(lifetime.freed)}{'looked at closely ' * (lifetime is self.chains)}"
+        cause += "are alive"
         if count:
             cause += f": {count // steps} nodes a step, and {size // steps} bytes a step in tensors"
         self.log.report(
-            ("kept",), min(self.lifetime.alive),
+            ("kept",), first,
             channel="memory",
             what="graphs are kept alive, step after step",
             cause=cause + (f"; held by {holder}" if holder else ""),
+            line=line,
         )  # fmt: skip
 
     def _close(self, number: int) -> bool:
@@ -526,6 +626,13 @@ class Watch:
             judge.hear(facts)
         if kind == "clip":
             judge.clip_line, judge.clipped = event[1], True
+            judge.clips(event[1], event[2])
+        elif kind == "unclipped":
+            judge.clips(event[1], event[2])
+        elif kind == "passed":
+            before, after = (numbers[h][0] for h in event[2:])
+            if _finite(before) and not _finite(after) and not judge.operation:
+                judge.operation = event[1]
         elif kind == "output":
             total = numbers[event[2]][0]
             judge.outputs.append((event[1], total))
@@ -548,7 +655,8 @@ class Watch:
             judge.step(
                 Step(
                     step.index, self.roster.call(step.index), number, step.line, accounts, norms,
-                    orders, members, step.closure, step.begun, taped, called, cleared,
+                    orders, members, step.closure, step.begun, taped, called, cleared, step.raw,
+                    known is not None,
                 )
             )  # fmt: skip
 
@@ -581,6 +689,16 @@ def _downhill(delta: list[float], g: list[float], p: list[float], eps: float) ->
     room = 1e-3 * most + 4 * eps * max(map(abs, p))
     off = max(abs(d - factor * x) for d, x in zip(delta, g))
     return factor < 0 and off <= room and most > 4 * room
+
+
+def _same_memory(p: Tensor, q: Tensor) -> bool:
+    if p.layout is not torch.strided or q.layout is not torch.strided:
+        return False
+    return p.data_ptr() == q.data_ptr() and p.shape == q.shape and p.stride() == q.stride()
+
+
+def _plain(t: Any) -> bool:
+    return isinstance(t, Tensor) and t.layout is torch.strided and t.is_floating_point()
 
 
 def _finite(x: float) -> bool:
