@@ -21,6 +21,7 @@ from bugzoo.checkup.judgement import (
     raised,
     tolerance,
 )  # fmt: skip
+from bugzoo.checkup.rough import approximate, inexact
 from bugzoo.checkup.target import Target, dense
 from bugzoo.finding import Finding, Note
 
@@ -92,4 +93,9 @@ def _judge(
     elif abs(yours - s.value) > tolerance(s, abs(yours), [x]):
         error = abs(yours - s.value) / max(abs(yours), abs(s.value), 1e-300)
         what = "the gradient is not the derivative at a special value"
-        seen.findings.append(Finding("value", what, where, yours, s.value, error))
+        found = Finding("value", what, where, yours, s.value, error)
+        rough = inexact(target, inputs, g, u, yours, s) or approximate(target, inputs, found)
+        if rough:
+            seen.notes.append(rough)
+        else:
+            seen.findings.append(found)
