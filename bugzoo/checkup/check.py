@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from bugzoo.checkup.battery import Battery
 from bugzoo.checkup.deadline import Late, deadline
-from bugzoo.checkup.given import call_of, inputs_of
+from bugzoo.checkup.given import call_of, inputs_of, made_by
 from bugzoo.checkup.padding import contracts
+from bugzoo.checkup.structure import opened, told
 from bugzoo.checkup.target import Rejected, Target, copies, dense, untouched, weight
 from bugzoo.errors import UserError
 from bugzoo.finding import ORDER, Checkup, Cost, Finding, Note
@@ -54,8 +56,9 @@ def check(
     start, work = time.perf_counter(), time.thread_time()
     gen = torch.Generator().manual_seed(seed)
     fn = call_of(fn, seed)
+    fn, row, names = opened(fn, made_by(make_inputs, seed))
     target = Target(fn)
-    inputs, target.marked = inputs_of(make_inputs, seed, bool(target.held))
+    inputs, target.marked = inputs_of(row, bool(target.held))
     target.whole = weight(inputs)
     target.start_from(inputs)
     result = Checkup(seed=seed)
@@ -85,12 +88,23 @@ def check(
     if battery is not None and battery.undone:
         result.notes.append(Note("skipped", f"no time for {'; '.join(battery.undone)}"))
     result.findings = _distinct(result.findings)
+    _in_words(result, names)
     result.given = target.large
     result.cost = Cost(
         target.forwards, target.backwards, time.perf_counter() - start,
         sum(dense(x).nbytes for x in inputs if isinstance(x, Tensor)),
     )  # fmt: skip
     return result
+
+
+def _in_words(result: Checkup, names: dict[int, str]) -> None:
+    """Inputs by the names that they have in the program."""
+    result.findings = [
+        replace(f, **{k: told(getattr(f, k), names) for k in ("what", "where", "variation", "cause")})
+        for f in result.findings
+    ]
+    result.notes = [replace(n, what=told(n.what, names)) for n in result.notes]
+    result.done = [told(name, names) for name in result.done]
 
 
 def _trial_run(target: Target, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
