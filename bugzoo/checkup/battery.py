@@ -17,6 +17,7 @@ from bugzoo.checkup import (
     replay,
     second_order,
     special,
+    staircase,
     surrogate,
     uses,
     value,
@@ -99,6 +100,9 @@ class Battery:
         if any(n.kind == "stop_gradient" for n in self.result.notes):
             self.stopped = True  # at a single element it would look like a mistake
         if own:
+            with suppress(Rejected):
+                found = staircase.examine(self.target, double, self.gen) if kinds else []
+                self._add("as given", double, value.Seen(found))
             self.slopes = False  # the derivative is not what the gradient is held against
         if not self.slopes or any(f.channel == "value" for f in self.result.findings):
             return
@@ -115,6 +119,7 @@ class Battery:
             self._value(f"output {n} alone", double, only=n)
         if double is not given:
             found = precision.examine(self.target, given, self.gen)
+            found = found or precision.beyond(self.target, given, self.gen)
             self.result.done.append("given precision against float64")
             self._add("given precision against float64", given, value.Seen(found))
         else:
