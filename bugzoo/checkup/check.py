@@ -13,11 +13,12 @@ from torch import Tensor
 from bugzoo.checkup.battery import Battery
 from bugzoo.checkup.deadline import Late, deadline
 from bugzoo.checkup.given import call_of, inputs_of, made_by
+from bugzoo.checkup.merge import merged
 from bugzoo.checkup.padding import contracts
 from bugzoo.checkup.structure import opened, told
 from bugzoo.checkup.target import Rejected, Target, copies, dense, untouched, weight
 from bugzoo.errors import UserError
-from bugzoo.finding import ORDER, Checkup, Cost, Finding, Note
+from bugzoo.finding import Checkup, Cost, Note
 from bugzoo.model import DECLARATIONS
 
 ROUNDING = 64.0  # by which two runs from one seed may differ: threads add in another order
@@ -87,7 +88,7 @@ def check(
             result.notes.append(Note("skipped", "the function did not return in time; the rest"))
     if battery is not None and battery.undone:
         result.notes.append(Note("skipped", f"no time for {'; '.join(battery.undone)}"))
-    result.findings = _distinct(result.findings)
+    result.findings = merged(result.findings)
     _in_words(result, names)
     result.given = target.large
     result.cost = Cost(
@@ -100,7 +101,13 @@ def check(
 def _in_words(result: Checkup, names: dict[int, str]) -> None:
     """Inputs by the names that they have in the program."""
     result.findings = [
-        replace(f, **{k: told(getattr(f, k), names) for k in ("what", "where", "variation", "cause")})
+        replace(
+            f,
+            **{
+                k: told(getattr(f, k), names)
+                for k in ("what", "where", "variation", "cause", "also")
+            },
+        )
         for f in result.findings
     ]
     result.notes = [replace(n, what=told(n.what, names)) for n in result.notes]
@@ -171,11 +178,3 @@ def _equal(a: tuple[Tensor, ...], b: tuple[Tensor, ...], roundings: float = 0.0)
 
 def _known(dtype: torch.dtype) -> torch.dtype:
     return torch.complex64 if dtype == torch.complex32 else dtype  # few kernels take the half
-
-
-def _distinct(findings: list[Finding]) -> list[Finding]:
-    """One finding for each defect: same channel and cause are told once, by the first variation."""
-    kept: dict[tuple[str, str, str], Finding] = {}
-    for finding in sorted(findings, key=lambda f: ORDER.index(f.channel)):
-        kept.setdefault((finding.channel, finding.what.partition(":")[0], finding.cause), finding)
-    return list(kept.values())

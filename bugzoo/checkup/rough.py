@@ -68,7 +68,9 @@ def approximate(
     else:
         return None
     numbers = f"{found.yours:.7g}, true {found.true:.7g}"
-    return Note("inexact", f"the gradient is right to {gap:.0e}: {reason} ({found.where}: {numbers})")
+    return Note(
+        "inexact", f"the gradient is right to {gap:.0e}: {reason} ({found.where}: {numbers})"
+    )
 
 
 def limited(found: Finding) -> Note | None:

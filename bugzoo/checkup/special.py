@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from bugzoo.checkup.direction import slope
+from bugzoo.checkup.direction import Slope, slope
 from bugzoo.checkup.judgement import (
     Grads,
     Seen,
@@ -86,6 +86,8 @@ def _judge(
             )
     elif max(growth) > 3 or not s.finite:
         return
+    elif s.kinked and between(yours, s) and _curved(target, inputs, u, g, center, s):
+        pass
     elif s.kinked and between(yours, s):
         seen.notes.append(
             Note("convention", f"a kink: {yours:.4g} of [{s.low:.4g}, {s.high:.4g}]: {where}")
@@ -99,3 +101,9 @@ def _judge(
             seen.notes.append(rough)
         else:
             seen.findings.append(found)
+
+
+def _curved(target: Target, inputs: tuple, u: Grads, g: tuple, center: tuple, s: Slope) -> bool:
+    """Do the one-sided slopes part with the step? At a kink they are apart however small it is."""
+    wide = slope(target, inputs, u, g, center, 3.0)
+    return abs(wide.right - wide.left) > 2 * abs(s.right - s.left)

@@ -50,7 +50,9 @@ def _at(target: Target, inputs: tuple[Any, ...], slot: int, gen: Generator) -> F
     g = cotangents(y, gen)
     leaves = target.leaves(inputs)
     number = next(n for n, (_, leaf) in enumerate(leaves) if leaf is x)
-    inside, clipped = (tuple(torch.where(k, b, torch.zeros_like(b)) for b in g) for k in (moves, still))
+    inside, clipped = (
+        tuple(torch.where(k, b, torch.zeros_like(b)) for b in g) for k in (moves, still)
+    )
     dx_in = target.vjp(inputs, inside, y, retain_graph=True)
     dx_out = target.vjp(inputs, clipped, y)
     a, b = dx_in[number], dx_out[number]
