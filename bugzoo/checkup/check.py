@@ -103,10 +103,11 @@ def _in_words(result: Checkup, names: dict[int, str]) -> None:
     result.findings = [
         replace(
             f,
-            **{
-                k: told(getattr(f, k), names)
-                for k in ("what", "where", "variation", "cause", "also")
-            },
+            what=told(f.what, names),
+            where=told(f.where, names),
+            variation=told(f.variation, names),
+            cause=told(f.cause, names),
+            also=told(f.also, names),
         )
         for f in result.findings
     ]

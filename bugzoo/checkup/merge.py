@@ -29,10 +29,10 @@ def merged(findings: list[Finding]) -> list[Finding]:
             continue
         evidence = []
         for m, other in enumerate(rest):
-            if m != n and m not in absorbed and (m > n or _explains(finding, other)):
-                if _same(finding, other) or _explains(finding, other):
-                    absorbed.add(m)
-                    evidence.append(other)
+            why = _explains(finding, other)
+            if m != n and m not in absorbed and (why or (m > n and _same(finding, other))):
+                absorbed.add(m)
+                evidence.append(other)
         kept = [f for f in kept if not any(f is other for other in evidence)]
         kept.append(_with(finding, evidence))
     return kept

@@ -36,7 +36,10 @@ class Call:
         return self.func(*given, **{k: _closed(x, row) for k, x in self.by_name.items()})
 
 
-def opened(fn: Callable[..., Any], made: Any) -> tuple[Callable[..., Any], tuple[Any, ...], dict[int, str]]:  # fmt: skip
+Names = dict[int, str]
+
+
+def opened(fn: Callable[..., Any], made: Any) -> tuple[Callable[..., Any], tuple[Any, ...], Names]:
     """(function, row of inputs, names): fn itself and no names where the inputs are a plain row."""
     signature = _signature(fn)
     given, by_name = _arguments(signature, made)
