@@ -59,6 +59,8 @@ def approximate(
     usual = 0.0 if d is None else float(dense(d).abs().square().mean() ** 0.5)
     size = max(abs(found.yours), abs(found.true), usual)
     gap = abs(found.yours - found.true) / size if size else 0.0
+    if d is not None and d.is_complex():
+        gap = found.error  # the numbers told are real parts
     if gap <= CLOSE:
         reason = "approximate, or a sum cut short"
     elif gap <= TOLERANCE and iterates(target, inputs):

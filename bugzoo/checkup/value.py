@@ -155,15 +155,19 @@ def _explained(
                 [], [*notes, Note("stop_gradient", f"{what} {s.value:.4g} along a direction")]
             )
     found, leaf = locate(target, inputs, g, dx, u, s)
-    guard = limited(found) if replay.names(target, inputs) else None
-    if guard and not _beyond(target, inputs, g, dx, u):
+    whole = dx[leaf]
+    plain = whole is None or not whole.is_complex()  # a finding tells real parts only
+    guard = limited(found) if plain and replay.names(target, inputs) else None
+    if guard and not _beyond(target, inputs, g, u):
         return Seen([], [*notes, guard])
-    nearly = approximate(target, inputs, found, dx[leaf])
+    nearly = approximate(target, inputs, found, whole)
     return Seen([], [*notes, nearly]) if nearly else Seen([found], notes)
 
 
-def _beyond(target: Target, inputs: tuple, g: tuple, dx: Grads, u: Grads) -> bool:
+def _beyond(target: Target, inputs: tuple, g: tuple, u: Grads) -> bool:
     """Is the gradient also wrong where it is neither huge nor next to nothing?"""
+    g = tuple(None if b is None else b.sgn() for b in g)  # no small ones, which hide a limit
+    dx = target.vjp(inputs, g)
     rest: Grads = []
     for d, v in zip(dx, u, strict=True):
         usual = None if d is None else (dense(d).abs() < LIMIT) & (dense(d).abs() > NOTHING)
