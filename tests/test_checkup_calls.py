@@ -194,9 +194,9 @@ def test_once_differentiable_is_not_advised_twice():
 def test_one_defect_is_one_finding():
     """What a buffer that is handed out brings about stands beside it."""
 
-    class Shared(Function):
-        buffer = {}
+    kept = {}
 
+    class Shared(Function):
         @staticmethod
         def forward(ctx, x):
             ctx.save_for_backward(x)
@@ -205,7 +205,7 @@ def test_one_defect_is_one_finding():
         @staticmethod
         def backward(ctx, g):
             x = ctx.saved_tensors[0]
-            out = Shared.buffer.setdefault((x.shape, x.dtype), torch.empty_like(x))
+            out = kept.setdefault((x.shape, x.dtype), torch.empty_like(x))
             return torch.mul(g, 1 - x.tanh() ** 2, out=out)
 
     found = bugzoo.check(Shared.apply, (torch.randn(3, 4),))
@@ -225,3 +225,27 @@ def test_a_flag_by_default_is_tried():
 
     assert [f.variation for f in found.findings] == ["scaled = False"], str(found)
     assert bugzoo.check(lambda x, *, scaled=True: x * (2 if scaled else 1), (torch.ones(3),)).ok
+
+
+def test_a_wide_loss_of_narrow_inputs_passes():
+    """A loss in float32 of logits in bfloat16: the gradient has the digits of the logits."""
+
+    class Loss(Function):
+        @staticmethod
+        def forward(ctx, x, t):
+            ctx.save_for_backward(x, t)
+            wide = x.to(torch.promote_types(x.dtype, torch.float32))
+            return torch.nn.functional.cross_entropy(wide, t)
+
+        @staticmethod
+        def backward(ctx, g):
+            x, t = ctx.saved_tensors
+            p = x.to(torch.promote_types(x.dtype, torch.float32)).softmax(-1)
+            return (g * (p - torch.eye(x.shape[-1]).to(p)[t]) / len(x)).to(x.dtype), None
+
+    gen = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 5, generator=gen).bfloat16()
+
+    found = bugzoo.check(Loss.apply, (x, torch.tensor([0, 1, 2, 4])))
+
+    assert found.ok, str(found)

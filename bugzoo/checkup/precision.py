@@ -52,7 +52,9 @@ def _compared(
     target: Target, given: tuple[Any, ...], exact: tuple[Any, ...], g: list[Tensor]
 ) -> list[Finding]:
     y, true_y = target.forward(given), target.forward(exact)
-    dtype = g[0].dtype
+    # The narrowest: a loss in float32 of inputs in bfloat16 has gradients in bfloat16.
+    known = {g[0].dtype, *(x.dtype for _, x in target.leaves(given))} & set(LOOSE)
+    dtype = max(known, key=lambda t: torch.finfo(t).eps)
     got = target.vjp(given, tuple(b.to(t.dtype) for b, t in zip(g, y, strict=True)), y)
     true = target.vjp(exact, tuple(b.double() for b in g), true_y)
     forward = max(compare(a, b, "y").error for a, b in zip(y, true_y, strict=True))
