@@ -21,12 +21,10 @@ from bugzoo.finding import Finding, Note
 WIDER = (1e3, 1e4)  # times the usual step, to look past the tolerance of a forward that iterates
 CLOSE = 1e-4  # of an element: what a fixed number of iterations, or a table, leaves over
 TOLERANCE = 3e-3  # where the number of iterations depends on the numbers
-ENCODED = 5e-2  # where the backward works from tensors saved in 8 or 16 bits
+ENCODED = 5e-2  # where the backward works from tensors saved in 8 bits
 LIMIT = 1e3  # cotangents are of the size of 1: a gradient beyond this may be limited on purpose
 NOTHING = 1e-6
-NARROW = (
-    torch.int8, torch.uint8, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2,
-)  # fmt: skip
+CODES = (torch.int8, torch.uint8, torch.float8_e4m3fn, torch.float8_e5m2)
 
 
 def inexact(
@@ -117,7 +115,7 @@ def iterates(target: Target, inputs: tuple[Any, ...]) -> bool:
 def _encoded(target: Target, inputs: tuple[Any, ...]) -> bool:
     """Do custom Functions keep narrow numbers for the backward, where the outputs are wider?"""
     y = target.forward(inputs)
-    if any(t.dtype in NARROW for t in y):
+    if any(t.dtype in CODES for t in y):
         return False
     seen: set[Any] = set()
     todo = [t.grad_fn for t in y if t.grad_fn is not None]
@@ -128,7 +126,7 @@ def _encoded(target: Target, inputs: tuple[Any, ...]) -> bool:
         seen.add(node)
         if hasattr(type(node), "_forward_cls"):
             kept = [*node.saved_tensors, *vars(node).values()]  # type: ignore[attr-defined]
-            if any(isinstance(t, Tensor) and t.dtype in NARROW for t in kept):
+            if any(isinstance(t, Tensor) and t.dtype in CODES for t in kept):
                 return True
         todo += [n for n, _ in node.next_functions if n is not None]
     return False
