@@ -31,6 +31,7 @@ class Finding:
     `step`       of a training run, the step that showed it first, counted from 1
     `line`       'train.py:41', the line of the user's code, where that is known
     `times`      steps that showed it, where a run was watched
+    `also`       what else the same cause explains, '' for nothing
     """
 
     channel: str
@@ -46,6 +47,7 @@ class Finding:
     step: int | None = None
     line: str = ""
     times: int = 1
+    also: str = ""
 
     @property
     def severity(self) -> str:
@@ -72,6 +74,8 @@ class Finding:
             lines.append(f"at: {', '.join(filter(None, (at, self.line)))}")
         else:
             lines.append(f"shown by: {self.variation}")
+        if self.also:
+            lines.append(f"also: {self.also}")
         if self.inputs:
             lines.append(f"smallest inputs: {self.inputs}")
         return "\n".join(

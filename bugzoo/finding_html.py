@@ -60,6 +60,7 @@ def _finding(n: int, f: Finding) -> str:
         ("step", "" if f.step is None else f"{f.step}" + f" and {more} more" * (more > 0)),
         ("line", f.line),
         ("shown by", f.variation if f.step is None and not f.line else ""),
+        ("also", f.also),
     ]
     words = "".join(f"{_word(name)} {escape(text)}<br>" for name, text in rows if text)
     if f.inputs:

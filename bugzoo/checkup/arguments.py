@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -157,8 +157,8 @@ def modes(target: Target, inputs: tuple[Any, ...]) -> Iterator[Variation]:
             module.train(before)
 
 
-def numbers(inputs: tuple[Any, ...]) -> Iterator[Variation]:
-    """Flags the other way, integers one more and one less, the other reductions."""
+def numbers(inputs: tuple[Any, ...], known: Sequence[str] = ()) -> Iterator[Variation]:
+    """Flags the other way, integers one more and one less, the other reductions and words `known`."""
     for n, x in enumerate(inputs):
         others: list[Any] = []
         if isinstance(x, bool):
@@ -167,8 +167,9 @@ def numbers(inputs: tuple[Any, ...]) -> Iterator[Variation]:
             others = [x + 1, *([x - 1] if x > 0 else [])]
         elif isinstance(x, float) and x:
             others = [2 * x]
-        elif isinstance(x, str) and x in REDUCTIONS:
-            others = [word for word in REDUCTIONS if word != x]
+        elif isinstance(x, str):
+            choice = dict.fromkeys([*(REDUCTIONS if x in REDUCTIONS else ()), *known])
+            others = [word for word in choice if word != x]
         for other in others:
             made = list(copies(inputs))
             made[n] = other

@@ -14,8 +14,10 @@ from torch import Generator, Tensor, nn
 from bugzoo.checkup import (
     digits,
     precision,
+    replay,
     second_order,
     special,
+    staircase,
     surrogate,
     uses,
     value,
@@ -25,6 +27,7 @@ from bugzoo.checkup.conventions import overwritten
 from bugzoo.checkup.given import written
 from bugzoo.checkup.guards import guarded
 from bugzoo.checkup.padding import mask
+from bugzoo.checkup.rough import iterates
 from bugzoo.checkup.sizes import all_sizes, resized, small
 from bugzoo.checkup.stops import Stops
 from bugzoo.checkup.target import Rejected, Target, copies, dense, flat, put_back
@@ -102,6 +105,9 @@ class Battery:
         if any(n.kind == "stop_gradient" for n in self.result.notes):
             self.stopped = True  # at a single element it would look like a mistake
         if own:
+            with suppress(Rejected):
+                found = staircase.examine(self.target, double, self.gen) if kinds else []
+                self._add("as given", double, value.Seen(found))
             self.slopes = False  # the derivative is not what the gradient is held against
         if not self.slopes or any(f.channel == "value" for f in self.result.findings):
             return
@@ -118,6 +124,7 @@ class Battery:
             self._value(f"output {n} alone", double, only=n)
         if double is not given:
             found = precision.examine(self.target, given, self.gen)
+            found = found or precision.beyond(self.target, given, self.gen)
             self.result.done.append("given precision against float64")
             self._add("given precision against float64", given, value.Seen(found))
         else:
@@ -142,9 +149,12 @@ class Battery:
         base = small(self.target, double, self.gen)
         spent = self.target.forwards + self.target.backwards
         slow: set[str] = set()
+        # A loop that stops when it is near enough may not come near elsewhere: then nothing holds.
+        loops = bool(replay.names(self.target, base)) and iterates(self.target, base)
         for v in variations.derive(self.target, base, self.gen):
             if not v.name:
                 continue
+            v = replace(v, doubtful=v.doubtful or loops)
             if self.late() or self.target.forwards + self.target.backwards - spent > PASSES:
                 self.undone.append(f"the variations from '{v.name}' on")
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,11 +12,13 @@ from torch import Tensor
 
 from bugzoo.checkup.battery import Battery
 from bugzoo.checkup.deadline import Late, deadline
-from bugzoo.checkup.given import call_of, inputs_of
+from bugzoo.checkup.given import call_of, inputs_of, made_by
+from bugzoo.checkup.merge import merged
 from bugzoo.checkup.padding import Tables
+from bugzoo.checkup.structure import opened, told
 from bugzoo.checkup.target import Rejected, Target, copies, dense, untouched, weight
 from bugzoo.errors import UserError
-from bugzoo.finding import ORDER, Checkup, Cost, Finding, Note
+from bugzoo.finding import Checkup, Cost, Note
 from bugzoo.model import DECLARATIONS
 
 ROUNDING = 64.0  # by which two runs from one seed may differ: threads add in another order
@@ -36,8 +39,9 @@ def check(
 
     `fn(*inputs)` returns a tensor or a tuple of tensors; a Function class stands for its `apply`, a
     Module class for a module built without arguments. `make_inputs` is a function of a seed that
-    returns fresh inputs, or a tuple of example inputs, or one tensor. Inputs may be tensors of any
-    dtype, None, numbers and modules; floating tensors that require grad are examined, and where
+    returns fresh inputs, or a tuple of example inputs, or one tensor; a dict of parameter names goes in by keyword.
+    Inputs may be tensors of any dtype, None, numbers, modules, and dicts, lists, tuples and
+    dataclasses of these; floating tensors that require grad are examined, and where
     none does, all of them are. `budget` is in seconds; what was not done is noted. 0 asks for the
     core alone, on the inputs given: at most 12 passes, where nothing is suspicious.
     `declare`: what is so by intent, see bugzoo.model.DECLARATIONS: 'straight_through' (the gradient
@@ -57,8 +61,9 @@ def check(
     start, work = time.perf_counter(), time.thread_time()
     gen = torch.Generator().manual_seed(seed)
     fn = call_of(fn, seed)
+    fn, row, names = opened(fn, made_by(make_inputs, seed))
     target = Target(fn)
-    inputs, target.marked = inputs_of(make_inputs, seed, bool(target.held))
+    inputs, target.marked = inputs_of(row, bool(target.held))
     target.whole = weight(inputs)
     target.start_from(inputs)
     result = Checkup(seed=seed)
@@ -86,13 +91,31 @@ def check(
             result.notes.append(Note("skipped", "the function did not return in time; the rest"))
     if battery is not None and battery.undone:
         result.notes.append(Note("skipped", f"no time for {'; '.join(battery.undone)}"))
-    result.findings = _distinct(result.findings)
+    result.findings = merged(result.findings)
+    _in_words(result, names)
     result.given = target.large
     result.cost = Cost(
         target.forwards, target.backwards, time.perf_counter() - start,
         sum(dense(x).nbytes for x in inputs if isinstance(x, Tensor)),
     )  # fmt: skip
     return result
+
+
+def _in_words(result: Checkup, names: dict[int, str]) -> None:
+    """Inputs by the names that they have in the program."""
+    result.findings = [
+        replace(
+            f,
+            what=told(f.what, names),
+            where=told(f.where, names),
+            variation=told(f.variation, names),
+            cause=told(f.cause, names),
+            also=told(f.also, names),
+        )
+        for f in result.findings
+    ]
+    result.notes = [replace(n, what=told(n.what, names)) for n in result.notes]
+    result.done = [told(name, names) for name in result.done]
 
 
 def _trial_run(target: Target, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
@@ -164,11 +187,3 @@ def _equal(a: tuple[Tensor, ...], b: tuple[Tensor, ...], roundings: float = 0.0)
 
 def _known(dtype: torch.dtype) -> torch.dtype:
     return torch.complex64 if dtype == torch.complex32 else dtype  # few kernels take the half
-
-
-def _distinct(findings: list[Finding]) -> list[Finding]:
-    """One finding for each defect: same channel and cause are told once, by the first variation."""
-    kept: dict[tuple[str, str, str], Finding] = {}
-    for finding in sorted(findings, key=lambda f: ORDER.index(f.channel)):
-        kept.setdefault((finding.channel, finding.what.partition(":")[0], finding.cause), finding)
-    return list(kept.values())

@@ -36,11 +36,8 @@ def call_of(fn: Any, seed: int) -> Callable[..., Any]:
     return fn  # type: ignore[no-any-return]
 
 
-def inputs_of(make_inputs: Any, seed: int, held: bool = False) -> tuple[tuple[Any, ...], bool]:
-    """(inputs, marked): all floating ones require grad where none was marked.
-
-    `held`: the function has parameters of its own, so that inputs may be integers alone.
-    """
+def made_by(make_inputs: Any, seed: int) -> Any:
+    """What a maker makes, asked twice; or the examples themselves."""
     made = make_inputs
     if callable(make_inputs) and not isinstance(make_inputs, Tensor | nn.Module):
         with seeded(seed):  # once: a maker that draws without its seed must show
@@ -50,8 +47,15 @@ def inputs_of(make_inputs: Any, seed: int, held: bool = False) -> tuple[tuple[An
                 f"make_inputs gives other shapes each time: {_shapes(made)}, then {_shapes(again)}.\n"
                 "Expected the same shapes for the same seed."
             )
-    made = made if isinstance(made, tuple | list) else (made,)
-    inputs = copies(tuple(made))
+    return made
+
+
+def inputs_of(made: tuple[Any, ...], held: bool = False) -> tuple[tuple[Any, ...], bool]:
+    """(inputs, marked): all floating ones require grad where none was marked.
+
+    `held`: the function has parameters of its own, so that inputs may be integers alone.
+    """
+    inputs = copies(made)
     tensors = [x for x in flat(inputs) if isinstance(x, Tensor)]
     for x in tensors:
         if x.layout not in (torch.strided, torch.sparse_coo):

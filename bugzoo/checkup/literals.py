@@ -12,14 +12,29 @@ import torch
 from torch import nn
 
 
+def words(fn: Any) -> list[str]:
+    """Words that the code compares something with: `reduction == "sum"`, `mode in ("a", "b")`."""
+    found: dict[str, None] = {}
+    for tree in _trees(fn):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Compare):
+                told = (n.value for n in ast.walk(node) if isinstance(n, ast.Constant))
+                found |= dict.fromkeys(word for word in told if isinstance(word, str))
+    return list(found)
+
+
+def _trees(fn: Any) -> Iterator[ast.AST]:
+    for part in _code_of(fn):
+        try:
+            yield ast.parse(textwrap.dedent(inspect.getsource(part)))
+        except (OSError, TypeError, SyntaxError, IndentationError):
+            continue
+
+
 def constants(fn: Any) -> list[float]:
     """Numbers written in the function's own code: bounds, thresholds and block sizes are among them."""
     found: set[float] = set()
-    for part in _code_of(fn):
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
-        except (OSError, TypeError, SyntaxError, IndentationError):
-            continue
+    for tree in _trees(fn):
         for node in ast.walk(tree):
             if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
                 if isinstance(node.operand, ast.Constant):
@@ -35,6 +50,8 @@ def _number(node: ast.Constant) -> set[float]:
 
 def _code_of(fn: Any) -> Iterator[Any]:
     """The function, the autograd.Function behind an `apply`, and Functions that its globals name."""
+    while hasattr(fn, "func"):  # functools.partial
+        fn = fn.func
     owner = getattr(fn, "__self__", None)
     if isinstance(owner, type):
         yield owner

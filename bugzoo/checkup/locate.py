@@ -21,7 +21,7 @@ def locate(
     dx: Grads,
     u: Grads,
     s: Slope,
-) -> Finding:
+) -> tuple[Finding, int]:
     """Which leaf and which element is most wrong: all elements of a small leaf, bisection of a large one."""
     leaves = target.leaves(inputs)
     center = target.plain(inputs)
@@ -50,7 +50,7 @@ def locate(
         a, b = number(yours[element]), number(true[element])
         return Finding("value", "the gradient is not the derivative", f"{name}{list(element)}; "
                        f"{int((gaps > 1e-3 * gaps.max()).sum())} of {x.numel()} elements", a, b,
-                       found.error, cause=cause)  # fmt: skip
+                       found.error, cause=cause), chosen  # fmt: skip
     element = _bisect(target, inputs, leaves, chosen, yours, u, g, center)
     b = _coordinate(target, inputs, leaves, chosen, element, g, center).real
     a = number(yours[element])
@@ -58,7 +58,7 @@ def locate(
     return Finding(
         "value", "the gradient is not the derivative", f"{name}{list(element)}", a, b,
         abs(s.value - dot(dx, u)) / total, cause=cause,
-    )  # fmt: skip
+    ), chosen  # fmt: skip
 
 
 def _coordinate(target: Target, inputs: tuple, leaves: list, leaf: int, element: tuple, g: tuple,

@@ -6,16 +6,25 @@ may lose what the forward loses, and rounding; not orders of magnitude more.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
+from bugzoo.checkup import replay
+from bugzoo.checkup.given import described
+from bugzoo.checkup.judgement import cotangents
+from bugzoo.checkup.sizes import all_sizes, resized
 from bugzoo.checkup.target import Rejected, Target, copies, dense
+from bugzoo.checkup.variation import accepts
 from bugzoo.finding import Finding
 from bugzoo.mismatch import compare
 
 LOOSE = {torch.float32: 500.0, torch.float16: 30.0, torch.bfloat16: 30.0}
+FAR = (300.0, 1000.0)
+HELD = 3e4  # that half holds with room
+MANY, ROOM = 2050, 50_000  # rows, and numbers in the inputs at most
 
 
 def examine(target: Target, given: tuple[Any, ...], gen: Generator) -> list[Finding]:
@@ -43,7 +52,9 @@ def _compared(
     target: Target, given: tuple[Any, ...], exact: tuple[Any, ...], g: list[Tensor]
 ) -> list[Finding]:
     y, true_y = target.forward(given), target.forward(exact)
-    dtype = g[0].dtype
+    # The narrowest: a loss in float32 of inputs in bfloat16 has gradients in bfloat16.
+    known = {g[0].dtype, *(x.dtype for _, x in target.leaves(given))} & set(LOOSE)
+    dtype = max(known, key=lambda t: torch.finfo(t).eps)
     got = target.vjp(given, tuple(b.to(t.dtype) for b, t in zip(g, y, strict=True)), y)
     true = target.vjp(exact, tuple(b.double() for b in g), true_y)
     forward = max(compare(a, b, "y").error for a, b in zip(y, true_y, strict=True))
@@ -55,7 +66,7 @@ def _compared(
         a, b = dense(a), dense(b)
         differs = compare(a, b, name)
         size = max((float(t.abs().max()) for t in (a, b) if t.numel()), default=0.0)
-        steep = target.largest / max(float(x.detach().abs().max()) if x.numel() else 1.0, 1e-30)
+        steep = target.largest / ((float(x.detach().abs().max()) if x.numel() else 0.0) or 1.0)
         if differs.error * size <= 50 * torch.finfo(dtype).eps * steep:
             continue  # what is left after everything cancelled is rounding
         if differs.error > allowed:
@@ -70,3 +81,68 @@ def _compared(
                 )
             )
     return found
+
+
+def beyond(target: Target, given: tuple[Any, ...], gen: Generator) -> list[Finding]:
+    """Of a Function in half or bfloat16: values of some hundreds, and many rows to sum over.
+
+    Half ends at 65504, so x * x at 256; a sum of ones in bfloat16 stops at 256.
+    """
+    dtypes = {x.dtype for x in given if isinstance(x, Tensor) and x.is_floating_point()}
+    if len(dtypes) != 1 or not dtypes <= {torch.float16, torch.bfloat16}:
+        return []
+    calls = _calls(target, given)
+    found: list[Finding] = []
+    if calls and dtypes == {torch.float16}:
+        for n, x in enumerate(given):
+            for far in FAR if isinstance(x, Tensor) and x.requires_grad and x.numel() else ():
+                made = copies(given)
+                with torch.no_grad():
+                    made[n].mul_(far / float(x.detach().abs().max().clamp(min=1e-3)))
+                found = found or _overflows(target, made, gen)
+    for size in sorted(all_sizes(given)):
+        if calls and not found and size < MANY and _numbers(given) * MANY <= ROOM * size:
+            made = resized(given, {size: MANY}, gen)
+            # One call as before: what autograd itself sums over calls is not the Function's doing.
+            if accepts(target, made) and _calls(target, made) == calls:
+                ones = [torch.ones_like(t) for t in target.plain(made)]
+                found = [
+                    replace(f, inputs=described(made))
+                    for f in _compared(target, made, copies(made, torch.float64), ones)
+                ]
+    return found
+
+
+def _numbers(inputs: tuple[Any, ...]) -> int:
+    return sum(x.numel() for x in inputs if isinstance(x, Tensor))
+
+
+def _calls(target: Target, inputs: tuple[Any, ...]) -> int:
+    with replay.opened() as met:
+        try:
+            target.forward(inputs)
+        except Exception:
+            return 0
+    return len(met)
+
+
+def _overflows(target: Target, inputs: tuple[Any, ...], gen: Generator) -> list[Finding]:
+    """Forward finite, gradient not; and in float64 both, with numbers that half holds."""
+    exact = copies(inputs, torch.float64)
+    if not accepts(target, inputs) or not accepts(target, exact):
+        return []
+    y, true_y = target.forward(inputs), target.forward(exact)
+    g = cotangents(true_y, gen)
+    got = target.vjp(inputs, tuple(b.to(t.dtype) for b, t in zip(g, y, strict=True)), y)
+    true = target.vjp(exact, g, true_y)
+    for (name, x), a, b in zip(target.leaves(inputs), got, true, strict=True):
+        if a is None or b is None or not bool((b.abs() < HELD).all()) or bool(a.isfinite().all()):
+            continue
+        place = tuple(int(i) for i in (~a.isfinite()).nonzero()[0]) if a.dim() else ()
+        where = f"{name}{list(place)} = {float(x.detach()[place]):.6g}"
+        return [Finding(
+            "value", "the gradient in float16 is not finite where that in float64 is", where,
+            float(a[place]), float(b[place]), inputs=described(inputs),
+            cause="a product in the backward passes 65504: compute it in float32",
+        )]  # fmt: skip
+    return []

@@ -29,6 +29,8 @@ def examine(target: Target, inputs: tuple[Any, ...], gen: Generator, asked: bool
     own = _functions([t.grad_fn for t in y])
     if not own and not asked:
         return Seen()  # torch's own operations
+    if not asked and any(map(_once, own)):
+        return Seen([], [Note("second_order", "first order only, and marked once_differentiable")])
     g = tuple(b.requires_grad_(False) for b in cotangents(y, gen))
     try:
         dx = target.vjp(inputs, g, y, create_graph=True)
@@ -92,6 +94,12 @@ def _norm(grads: list, u: list) -> float:
         for d, v in zip(grads, u, strict=True)
         if d is not None
     ) ** 0.5  # fmt: skip
+
+
+def _once(cls: type) -> bool:
+    """Is the backward of this Function wrapped by torch's once_differentiable?"""
+    code = getattr(cls.backward, "__code__", None)  # type: ignore[attr-defined]
+    return code is not None and code.co_qualname.startswith("once_differentiable.")
 
 
 def _functions(roots: list[Any]) -> set[type]:

@@ -139,7 +139,10 @@ def other_ranks(target: Target, inputs: tuple[Any, ...], gen: Generator) -> Iter
         after = shapes_of(target, made)
         grown = after and all((*a,) == (2, *b) for a, b in zip(after, before, strict=False))
         if grown and _row_by_row(target, made, group):
-            yield Variation(f"{which} with an axis more in front", made)
+            # A weight that has a batch of its own may never have been meant; data may.
+            yield Variation(
+                f"{which} with an axis more in front", made, doubtful=group[0] != tensors[0]
+            )
 
 
 def _row_by_row(target: Target, inputs: tuple[Any, ...], group: list[int]) -> bool:

@@ -7,9 +7,9 @@ the function itself, and tensors that the function holds in its closure.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -156,8 +156,10 @@ def outputs(out: Any) -> tuple[Tensor, ...]:
     """The floating or complex tensors of an output, nested tuples, lists and dicts opened."""
     if isinstance(out, Tensor):
         return (out,) if out.is_floating_point() or out.is_complex() else ()
-    if isinstance(out, dict):
+    if isinstance(out, Mapping):
         out = list(out.values())
+    elif is_dataclass(out) and not isinstance(out, type):
+        out = [getattr(out, f.name) for f in fields(out)]
     if isinstance(out, tuple | list):
         return tuple(y for part in out for y in outputs(part))
     return ()
@@ -294,9 +296,11 @@ def untouched(fn: Any, inputs: tuple[Any, ...]) -> Iterator[None]:
 
 def _modules(fn: Any, inputs: tuple[Any, ...]) -> Iterator[nn.Module]:
     owner = fn if isinstance(fn, nn.Module) else getattr(fn, "__self__", None)
-    for thing in (owner, getattr(fn, "func", None), *dict(_captured(fn)).values(), *inputs):
+    for thing in (owner, *dict(_captured(fn)).values(), *inputs):
         if isinstance(thing, nn.Module):
             yield thing
+    if hasattr(fn, "func"):  # functools.partial
+        yield from _modules(fn.func, ())
 
 
 def _captured(fn: Any) -> Iterator[tuple[str, Any]]:

@@ -27,13 +27,12 @@ from bugzoo.checkup.judgement import (
 )  # fmt: skip
 from bugzoo.checkup.locate import locate
 from bugzoo.checkup.padding import mask
+from bugzoo.checkup.rough import LIMIT, NOTHING, approximate, inexact, limited
 from bugzoo.checkup.stops import Stops
 from bugzoo.checkup.target import Target, copies, dense, flat
 from bugzoo.finding import Finding, Note
 
 LAST_DIGITS = 4.0  # roundings by which inputs are nudged
-WIDER = 1e3  # times the usual step, to look past the tolerance of a forward that iterates
-ROUGH = 0.1  # of the slope: what a tolerance may do to it
 
 
 def examine(
@@ -100,7 +99,7 @@ def examine(
             return Seen()
     if _only_rounding(target, inputs, g, u, dx, again, gen):
         return Seen()
-    rough = _inexact(target, inputs, g, u, dx, again)
+    rough = inexact(target, inputs, g, u, dot(dx, u), again)
     if rough:
         return Seen([], [rough])
     return _explained(target, inputs, gen, g, u, dx, again, stopped)
@@ -114,7 +113,8 @@ def _only_rounding(
 
     def nudged(t: Tensor) -> Tensor:
         signs = torch.randint(0, 2, t.shape, generator=gen).to(t.device) * 2 - 1
-        return t * (1 + LAST_DIGITS * torch.finfo(t.dtype).eps * signs).to(t.dtype)
+        # Signs in float64: as integers they would make a float32 of the factor, and that is 1.
+        return t * (1 + LAST_DIGITS * torch.finfo(t.dtype).eps * signs.double()).to(t.dtype)
 
     with torch.no_grad():
         for x in flat(near):  # copies; parameters are the user's own
@@ -122,29 +122,6 @@ def _only_rounding(
                 x.copy_(nudged(x))
     other = target.vjp(near, tuple(None if b is None else nudged(b) for b in g))
     return abs(dot(other, u) - mine) > 0.2 * abs(mine - s.value)
-
-
-def _inexact(
-    target: Target, inputs: tuple, g: tuple, u: Grads, dx: Grads, near: Slope
-) -> Note | None:
-    """A forward that iterates to a tolerance is a staircase, or off by a little, from close by: does the
-    gradient agree with its slope over a hundred times larger steps, and only with that?"""
-    mine = dot(dx, u)
-    gap = abs(mine - near.value)
-    if gap > ROUGH * abs(near.value):
-        return None  # a forward so inexact would be of no use
-    far, middle = (slope(target, inputs, u, g, shrink=k) for k in (WIDER, WIDER / 3))
-    if not far.finite or not middle.finite:
-        return None
-    best = (9 * middle.value - far.value) / 8  # the curvature taken out
-    error = abs(best - middle.value) / 4 + middle.error
-    if max(abs(mine - best), error) < 0.2 * gap:
-        return Note(
-            "inexact",
-            f"from close by the forward has the slope {near.value:.6g}, over wider steps {best:.6g}, and the "
-            f"gradient gives {mine:.6g}: it stops at a tolerance, or rounds",
-        )
-    return None
 
 
 def _explained(
@@ -177,7 +154,25 @@ def _explained(
             return Seen(
                 [], [*notes, Note("stop_gradient", f"{what} {s.value:.4g} along a direction")]
             )
-    return Seen([locate(target, inputs, g, dx, u, s)], notes)
+    found, leaf = locate(target, inputs, g, dx, u, s)
+    whole = dx[leaf]
+    plain = whole is None or not whole.is_complex()  # a finding tells real parts only
+    guard = limited(found) if plain and replay.names(target, inputs) else None
+    if guard and not _beyond(target, inputs, g, u):
+        return Seen([], [*notes, guard])
+    nearly = approximate(target, inputs, found, whole)
+    return Seen([], [*notes, nearly]) if nearly else Seen([found], notes)
+
+
+def _beyond(target: Target, inputs: tuple, g: tuple, u: Grads) -> bool:
+    """Is the gradient also wrong where it is neither huge nor next to nothing?"""
+    g = tuple(None if b is None else b.sgn() for b in g)  # no small ones, which hide a limit
+    dx = target.vjp(inputs, g)
+    rest: Grads = []
+    for d, v in zip(dx, u, strict=True):
+        usual = None if d is None else (dense(d).abs() < LIMIT) & (dense(d).abs() > NOTHING)
+        rest.append(v if usual is None or v is None else torch.where(usual, v, torch.zeros_like(v)))
+    return suspicious(slope(target, inputs, rest, g), dx, rest)
 
 
 def _starved(target: Target, inputs: tuple, g: tuple, dx: Grads, u: Grads) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Generator
 
 from bugzoo.checkup import arguments, sizes, values
-from bugzoo.checkup.literals import constants
+from bugzoo.checkup.literals import constants, words
 from bugzoo.checkup.target import Target
 from bugzoo.checkup.variation import Variation
 
@@ -28,7 +28,7 @@ def derive(target: Target, inputs: tuple[Any, ...], gen: Generator) -> Iterator[
         lambda: arguments.layouts(inputs),
         lambda: values.magnitudes(inputs),
         lambda: arguments.indices(inputs),
-        lambda: arguments.numbers(inputs),
+        lambda: arguments.numbers(inputs, words(target.fn)),
         lambda: sizes.other_ranks(target, inputs, gen),
         lambda: arguments.broadcast(target, inputs),
         lambda: arguments.aliases(inputs),

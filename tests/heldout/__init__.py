@@ -77,6 +77,7 @@ def everything():
         activations,
         algebra,
         attention,
+        calls,
         convolutions,
         graphs,
         indexing,
