@@ -39,10 +39,10 @@ def check(
 
     `fn(*inputs)` returns a tensor or a tuple of tensors; a Function class stands for its `apply`, a
     Module class for a module built without arguments. `make_inputs` is a function of a seed that
-    returns fresh inputs, or a tuple of example inputs, or one tensor; a dict of parameter names goes in by keyword.
-    Inputs may be tensors of any dtype, None, numbers, modules, and dicts, lists, tuples and
-    dataclasses of these; floating tensors that require grad are examined, and where
-    none does, all of them are. `budget` is in seconds; what was not done is noted. 0 asks for the
+    returns fresh inputs, or a tuple of example inputs, or one tensor; a dict of parameter names goes
+    in by keyword. Inputs may be tensors of any dtype, None, numbers, modules, and dicts, lists, tuples
+    and dataclasses of these; floating tensors that require grad are examined, and where none does,
+    all of them are. `budget` is in seconds; what was not done is noted. 0 asks for the
     core alone, on the inputs given: at most 12 passes, where nothing is suspicious.
     `declare`: what is so by intent, see bugzoo.model.DECLARATIONS: 'straight_through' (the gradient
     is not the derivative of the forward) or 'stop_gradient' (some elements get none).
