@@ -19,7 +19,6 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
@@ -32,7 +31,7 @@ from torch.optim.optimizer import (
 
 from bugzoo.errors import UserError
 from bugzoo.finding import Cost
-from bugzoo.watcher import calls, lines, names, rules, samples, verdicts
+from bugzoo.watcher import calls, lines, names, rules, verdicts
 from bugzoo.watcher.forwards import Forwards, Layer
 from bugzoo.watcher.hooks import Hooks
 from bugzoo.watcher.judge import Judge, Step
@@ -44,6 +43,7 @@ from bugzoo.watcher.replicas import Replicas
 from bugzoo.watcher.roster import Account, Roster, owned
 from bugzoo.watcher.seals import Seals
 from bugzoo.watcher.tap import Tap
+from bugzoo.watcher.updates import Running, Updates, downhill, finite
 
 F = TypeVar("F", bound=Callable[..., Any])
 CLOSE_LOOK = 3  # the first steps are looked at closely, then those whose number is a power of two
@@ -89,22 +89,6 @@ def _quiet(method: F) -> F:
     return guarded  # type: ignore[return-value]
 
 
-@dataclass
-class Running:
-    """A step under way."""
-
-    optimizer: Optimizer
-    index: int
-    line: lines.Line
-    closure: bool
-    begun: int
-    raw: bool = False  # its gradients were scaled, and no GradScaler makes the step
-    inner: bool = False  # another optimizer steps inside: this one is a wrapper around it
-    uses: tuple[list[Account], list[int], Any] = field(default_factory=lambda: ([], [], None))
-    foreseen: dict[int, Any] = field(default_factory=dict)
-    start: dict[int, Any] = field(default_factory=dict)
-
-
 class Watch:
     """The context manager behind `watch`. With `discover` it finds models and optimizers by itself."""
 
@@ -123,6 +107,7 @@ class Watch:
         self.lifetime, self.chains = Lifetime(), Lifetime(MADE)
         self.judge = Judge(self.log, self.tap.ledger)
         self.norms = Norms(self.tap.samples)
+        self.updates = Updates(self.log, self.roster)
         self.forwards, self.calls = Forwards(self), calls.Calls(self)
         self.seals = Seals(self._edited)
         self.replicas: Replicas | None = None
@@ -131,7 +116,6 @@ class Watch:
         self.counts: Counter[int] = Counter()
         self._given = (models, optimizers)
         self._stack: list[Running] = []
-        self._after: dict[int, dict[int, Any]] = {}  # optimizer -> samples after a close look
         self._handles: list[Any] = []
         self._pointers: dict[int, Account] | None = None
         self._cleared = self._called = lines.NOWHERE
@@ -174,7 +158,7 @@ class Watch:
         self.tap.flush = lambda: None
         self._unhook()
         self._stack.clear()
-        self._after.clear()
+        self.updates.after.clear()
         self.replicas = None
         seconds = time.perf_counter() - self._begun
         self.log.cost = Cost(seconds=seconds)
@@ -406,14 +390,12 @@ class Watch:
         raw = raw and not lines.within(sys._getframe(1), calls.SCALER, 16)
         step = Running(optimizer, index, lines.caller(), closure, self._backwards(), raw)
         self._stack.append(step)
-        self._by_hand_too(step)
+        self.updates.by_hand_too(step, self.counts[index])
         if not closure:
             number = self.counts[index] + 1
             step.uses = self._uses(optimizer, number)
             if self._close(number):
-                step.foreseen = rules.foreseen(optimizer)
-                if not isinstance(optimizer, rules.KNOWN) and not rules.hooked(optimizer):
-                    step.start = rules.now(optimizer)
+                self.updates.foresee(step)
 
     def _backwards(self) -> int:
         return self.tap.ledger.count + sum(e[0] == "begin" for e in self.tap.events)
@@ -447,12 +429,9 @@ class Watch:
         accounts, orders, norms = step.uses
         members = [a for p in owned(optimizer) if (a := self.roster.lookup(p)) is not None]
         self.tap.renew(members)
-        for p in owned(optimizer):
-            if id(p) in step.foreseen:
-                self._compare(optimizer, p, step, number)
-        self._climbs(optimizer, step, number)
+        self.updates.examine(step, number)
         if self._close(number) and not step.closure:
-            self._after[step.index] = rules.now(optimizer)
+            self.updates.after[step.index] = rules.now(optimizer)
         self.tap.events.append(
             ("step", step, number, accounts, orders, norms, frozenset(members), self.forwards.taped,
              self._called, self._cleared)
@@ -466,109 +445,6 @@ class Watch:
         for handle in self._nodes:
             handle.remove()
         self._nodes.clear()
-
-    def _by_hand_too(self, step: Running) -> None:
-        """Since the last step of this optimizer: did somebody move its parameters along the same gradient?"""
-        after = self._after.pop(step.index, {})
-        if not after:
-            return
-        others = (o for ref in self.roster.optimizers if (o := ref()) is not step.optimizer)
-        theirs = {id(p) for o in others if o is not None for p in owned(o)}
-        found = []
-        for p in owned(step.optimizer):
-            account = self.roster.lookup(p)
-            if id(p) in after and id(p) not in theirs and account is not None:
-                before, g = (t.tolist() for t in after[id(p)])
-                delta = [n - b for n, b in zip(samples.pick(p).tolist(), before)]
-                if any(delta) and _downhill(delta, g, before, torch.finfo(p.dtype).eps):
-                    found.append(account.name)
-        if found:
-            self.log.report(
-                ("by_hand_too", step.index), self.counts[step.index], found,
-                channel="trajectory",
-                what=f"parameters are updated by hand too, along the gradient that "
-                f"{self.roster.call(step.index)} has spent",
-                cause="the same contribution moves them twice",
-                line=step.line.text,
-            )  # fmt: skip
-
-    def _climbs(self, optimizer: Optimizer, step: Running, number: int) -> None:
-        """An optimizer whose rule nobody knows: does it go uphill with everything it moves?"""
-        found = []
-        for p in owned(optimizer):
-            account = self.roster.lookup(p)
-            if id(p) in step.start and account is not None:
-                before, g = step.start[id(p)]
-                eps = torch.finfo(p.dtype).eps
-                moved = not torch.equal(samples.pick(p).double(), before)
-                if moved and not rules.climbs(before, g, samples.pick(p), eps):
-                    return
-                found += [account.name] * moved
-        if found:
-            kind = type(optimizer).__name__
-            self.log.report(
-                ("uphill", step.index), number, found,
-                channel="trajectory",
-                what=f"{kind} moves uphill: every parameter by a positive multiple of its gradient",
-                cause="the sign of the update; to climb, torch has maximize=True",
-                line=step.line.text,
-            )  # fmt: skip
-
-    def _compare(self, optimizer: Optimizer, p: Tensor, step: Running, number: int) -> None:
-        before, after, eps = step.foreseen[id(p)]
-        worst = rules.mismatch(before, after, samples.pick(p), eps)
-        account = self.roster.lookup(p)
-        if worst is None or account is None or not all(map(_finite, worst)):
-            return
-        twin = self._twin(p)
-        if twin is not None and optimizer.param_groups:
-            plain = all(
-                not g.get("momentum") and not g.get("weight_decay") for g in optimizer.param_groups
-            )
-            self._tied(step, number, account.name, twin, plain and type(optimizer) is rules.SGD)
-            return
-        own = type(optimizer) in rules.KNOWN
-        kind = type(optimizer).__name__
-        if own:
-            self.log.report(
-                ("rule", step.index), number, [account.name],
-                channel="trajectory",
-                what=f"the update is not what the rule of {kind} gives for the gradient it got",
-                yours=worst[0],
-                true=worst[1],
-                line=step.line.text,
-            )  # fmt: skip
-        else:
-            base = next(k.__name__ for k in rules.KNOWN if isinstance(optimizer, k))
-            self.log.note(
-                "intent",
-                f"{kind} is a {base} and does not update as one: {account.name} moved by "
-                f"{worst[0]:.6g}, the rule gives {worst[1]:.6g}",
-            )
-
-    def _twin(self, p: Tensor) -> Account | None:
-        """Another parameter of an optimizer that is the same memory."""
-        for other in self.roster.accounts.values():
-            q = other.ref()
-            if q is not None and q is not p and other.owned and _same_memory(p, q):
-                return other
-        return None
-
-    def _tied(self, step: Running, number: int, name: str, twin: Account, plain: bool) -> None:
-        pair = " and ".join(sorted((name, twin.name)))
-        if plain:  # the sum of two plain steps is the step along the sum
-            self.log.note(
-                "intent", f"{pair} are the same memory, tied through .data, and each is stepped"
-            )
-            return
-        self.log.report(
-            ("tied",), number, [pair],
-            channel="trajectory",
-            what="two parameters are the same memory, and each is stepped by itself",
-            cause="they were tied through .data: momentum, decay and moments count twice; tie the "
-            "parameters themselves, a.weight = b.weight",
-            line=step.line.text,
-        )  # fmt: skip
 
     def _between(self, number: int) -> None:
         """A step is over: numbers come over in one transfer, the ledger is brought up to date."""
@@ -631,12 +507,12 @@ class Watch:
             judge.clips(event[1], event[2])
         elif kind == "passed":
             before, after = (numbers[h][0] for h in event[2:])
-            if _finite(before) and not _finite(after) and not judge.operation:
+            if finite(before) and not finite(after) and not judge.operation:
                 judge.operation = event[1]
         elif kind == "output":
             total = numbers[event[2]][0]
             judge.outputs.append((event[1], total))
-            self.norms.doubt |= not _finite(total)
+            self.norms.doubt |= not finite(total)
         elif kind == "weight":
             _, number, name, handle, rows, term = event
             if number in self.tap.ledger.tasks:
@@ -667,7 +543,7 @@ class Watch:
         for account, g, before, now in told:
             delta = [n - b for n, b in zip(numbers[now], numbers[before])]
             if any(delta) and not account.by_hand:
-                account.by_hand = _downhill(delta, numbers[g], numbers[before], account.device_eps)
+                account.by_hand = downhill(delta, numbers[g], numbers[before], account.device_eps)
             if any(delta) and account.by_hand:
                 moved.append(account)
         if moved:
@@ -681,28 +557,8 @@ class Watch:
             )  # fmt: skip
 
 
-def _downhill(delta: list[float], g: list[float], p: list[float], eps: float) -> bool:
-    """Is this change of p a multiple of -g, but for rounding?"""
-    square = sum(x * x for x in g)
-    factor = sum(d * x for d, x in zip(delta, g)) / square if square else 0.0
-    most = max(map(abs, delta))
-    room = 1e-3 * most + 4 * eps * max(map(abs, p))
-    off = max(abs(d - factor * x) for d, x in zip(delta, g))
-    return factor < 0 and off <= room and most > 4 * room
-
-
-def _same_memory(p: Tensor, q: Tensor) -> bool:
-    if p.layout is not torch.strided or q.layout is not torch.strided:
-        return False
-    return p.data_ptr() == q.data_ptr() and p.shape == q.shape and p.stride() == q.stride()
-
-
 def _plain(t: Any) -> bool:
     return isinstance(t, Tensor) and t.layout is torch.strided and t.is_floating_point()
-
-
-def _finite(x: float) -> bool:
-    return x - x == 0
 
 
 def _depth() -> int:
