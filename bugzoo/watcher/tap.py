@@ -242,9 +242,13 @@ class Tap:
             return self._judge(*rest)
         elif kind == "end":
             number, reached = rest
-            seen = [x for _, handle in reached if handle for x in self.samples[handle]]
             if number in ledger.tasks:
-                ledger.tasks[number].finite = all(x - x == 0 for x in seen)
+                seen = [self.samples[handle] for _, handle in reached if handle]
+                totals = [sum(numbers) for numbers in seen]  # one may overflow: then each is asked
+                ledger.tasks[number].finite = all(
+                    t - t == 0 or all(x - x == 0 for x in numbers)
+                    for t, numbers in zip(totals, seen)
+                )
         return []
 
     def _judge(
