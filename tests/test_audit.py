@@ -117,6 +117,30 @@ def test_mixed_rows_are_a_note(transpose):
     assert any(n.kind == "rows" for n in found.notes) is not transpose
 
 
+def test_a_list_holds_the_graphs_and_not_its_newest_member():
+    """Losses gathered in a list are told by the name of the list."""
+
+    def make_run():
+        model = nn.Linear(6, 3)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        history = []
+
+        def run():
+            for _ in range(5):
+                optimizer.zero_grad()
+                loss = model(torch.randn(4, 6)).square().mean()
+                loss.backward()
+                history.append(loss)
+                optimizer.step()
+
+        return run
+
+    found = bugzoo.audit(make_run).findings
+
+    assert [f.channel for f in found] == ["memory"]
+    assert "a list of 4, the variable 'history' in run()" in found[0].cause
+
+
 def test_numbers_of_intent_are_notes():
     """A straight-through estimator is noted, with its line, and is no finding."""
     found = bugzoo.audit(RIGHT["straight_through_function"])

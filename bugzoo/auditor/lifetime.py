@@ -17,6 +17,7 @@ from torch import Tensor
 from bugzoo.auditor import graph
 from bugzoo.auditor.listener import Call, Listener
 from bugzoo.finding import Finding
+from bugzoo.watcher.lifetime import ASKED, who
 
 MADE = "bugzoo made"
 NODES = 3000  # of one graph, at most
@@ -105,22 +106,13 @@ class Lifetime(Listener):
 
 
 def _holders() -> str:
-    """Which list, dictionary or object of the user's holds tensors with a marked graph."""
+    """Which list, dictionary or object of the user's holds most of the tensors with a marked graph."""
+    found = []
     for t in gc.get_objects():
-        if not issubclass(type(t), Tensor):
-            continue
-        fn: Any = t.grad_fn if t.requires_grad else None
-        if fn is None or not ("bugzoo life" in fn.metadata or MADE in fn.metadata):
-            continue
-        for holder in gc.get_referrers(t):
-            if isinstance(holder, list) and len(holder) < 10_000 and holder is not None:
-                for owner in gc.get_referrers(holder):
-                    if isinstance(owner, dict):
-                        for key, value in list(owner.items()):
-                            if value is holder and isinstance(key, str):
-                                return f"the list '{key}'"
-            elif isinstance(holder, dict) and "bugzoo life" not in holder:
-                for key, value in list(holder.items()):
-                    if value is t and isinstance(key, str) and not key.startswith("_"):
-                        return f"'{key}'"
-    return ""
+        if issubclass(type(t), Tensor) and t.requires_grad and t.grad_fn is not None:
+            metadata: Any = t.grad_fn.metadata
+            if "bugzoo life" in metadata or MADE in metadata:
+                found.append(t)
+    del found[ASKED:]
+    words = [who(t, found) for t in found]
+    return max(filter(None, words), key=words.count, default="")

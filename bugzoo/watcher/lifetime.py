@@ -96,7 +96,7 @@ class Lifetime:
             sizes |= _saved(t.grad_fn, nodes)
         words = line = ""
         for n in range(min(ASKED, len(found))):
-            words = words or names.variable(found[n]) or _who(found[n], found)
+            words = words or names.variable(found[n]) or who(found[n], found)
         for t in found[:ASKED]:
             line = line or _line(t.grad_fn)
         return words, sum(size for _, size in sizes), len(nodes), line
@@ -152,13 +152,13 @@ def _saved(node: Any, seen: set[Any]) -> set[tuple[int, int]]:
     return sizes
 
 
-def _who(t: Tensor, ours: list[Tensor]) -> str:
+def who(t: Tensor, ours: list[Tensor]) -> str:
     """'the list in Trainer.losses', as far as referrers tell."""
     for holder in gc.get_referrers(t):
         if holder is ours or isinstance(holder, types.FrameType) or holder is sys._getframe():
             continue
         if isinstance(holder, list | tuple | set) or type(holder).__name__ == "deque":
-            outer = _attribute(holder) or _listed(holder)
+            outer = _attribute(holder) or _listed(holder) or names.variable(holder)
             kind = type(holder).__name__
             return f"a {kind} of {len(holder)}" + (f", {outer}" if outer else "")
         if isinstance(holder, dict):
