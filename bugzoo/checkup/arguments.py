@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bugzoo.checkup.target import Target, copies
-from bugzoo.checkup.variation import Variation, shapes_of
+from bugzoo.checkup.variation import Variation, ascends, shapes_of
 
 REDUCTIONS = ("none", "sum", "mean")
 
@@ -57,8 +57,10 @@ def indices(inputs: tuple[Any, ...]) -> Iterator[Variation]:
                     yield Variation(f"input {n} {word}", tuple(made))
                 continue
             flat = x.reshape(-1)
+            ordered = x.dim() == 1 and ascends(x)  # where rows begin, say: stays in order
             repeated = flat.clone()
             repeated[1::2] = flat[0]
+            repeated = repeated.sort().values if ordered else repeated
             ignored = flat.clone()
             ignored[-1] = -100  # what losses leave out by convention
             for values, word in (
@@ -68,7 +70,15 @@ def indices(inputs: tuple[Any, ...]) -> Iterator[Variation]:
             ):
                 made = list(copies(inputs))
                 made[n] = values.clone().reshape(x.shape)
-                yield Variation(f"input {n} {word}", tuple(made))
+                doubtful = ordered and "-100" in word and _bounds(flat, inputs)
+                yield Variation(f"input {n} {word}", tuple(made), doubtful=doubtful)
+
+
+def _bounds(x: Tensor, inputs: tuple[Any, ...]) -> bool:
+    """Do these numbers cut another input into pieces, as offsets do?"""
+    others = [t for t in inputs if isinstance(t, Tensor) and t.dim() > 0]
+    indices = any(not t.is_floating_point() and len(t) > len(x) for t in others)
+    return indices or any(int(x[-1]) == len(t) for t in others)
 
 
 def broadcast(target: Target, inputs: tuple[Any, ...]) -> Iterator[Variation]:

@@ -24,8 +24,10 @@ from bugzoo.checkup import (
     variations,
 )
 from bugzoo.checkup.conventions import overwritten
+from bugzoo.checkup.direction import symmetric
 from bugzoo.checkup.given import written
 from bugzoo.checkup.guards import guarded
+from bugzoo.checkup.judgement import raised
 from bugzoo.checkup.padding import mask
 from bugzoo.checkup.rough import iterates
 from bugzoo.checkup.sizes import all_sizes, resized, small
@@ -114,11 +116,16 @@ class Battery:
         if self.late():
             self.undone.append("outputs apart, precision, second order")
             return
-        with suppress(Rejected):
+        try:
             self._add("as given", double, value.starving(self.target, double, self.gen))
-        with moved_off(self.target.leaves(double), self.gen) as moved:
-            if moved:
-                self._value("constant parameters and inputs moved", double, shrink=False)
+        except Rejected:
+            pass
+        except RuntimeError as error:
+            if "second time" not in str(error):
+                raise
+            self._add("as given", double, value.Seen([raised(error, variation="a later call")]))
+            return
+        self._moved(double)
         count = len(self.target.plain(double))
         for n in range(min(count, 4) if count > 1 else 0):
             self._value(f"output {n} alone", double, only=n)
@@ -130,6 +137,22 @@ class Battery:
         else:
             self._add("as given", given, value.Seen(digits.examine(self.target, given, self.gen)))
         self._second_order(double)
+
+    def _moved(self, double: tuple[Any, ...]) -> None:
+        """Elsewhere than at the start: along all leaves, then along those alone that were special there."""
+        leaves = self.target.leaves(double)
+        with moved_off(leaves, double, self.gen) as (moved, special):
+            if not moved:
+                return
+            name = "constant parameters and inputs moved"
+            self._value(name, double, shrink=False)
+            others = {
+                n: torch.ones(x.shape, dtype=torch.bool, device=x.device)
+                for n, (_, x) in enumerate(leaves)
+                if n not in special
+            }
+            if special and others and not any(f.variation == name for f in self.result.findings):
+                self._value(name, double, frozen=others, shrink=False)
 
     def _second_order(self, double: tuple[Any, ...]) -> None:
         leaves = [x for _, x in self.target.leaves(double)]
@@ -274,20 +297,52 @@ class Battery:
 
 
 @contextmanager
-def moved_off(leaves: list[tuple[str, Tensor]], gen: Generator) -> Iterator[bool]:
+def moved_off(
+    leaves: list[tuple[str, Tensor]], inputs: tuple[Any, ...], gen: Generator
+) -> Iterator[tuple[bool, set[int]]]:
     """Leaves that hold one number throughout, as weights of ones and gates of zero at the start do, are
-    given others for the block: at such a start wrong terms cancel. True where there are any."""
-    constant = [
+    given others for the block: at such a start wrong terms cancel. So are complex leaves that are real,
+    and single numbers among the inputs that do not learn; the other parameters go elsewhere, where
+    a cache of them is stale. Yields whether anything was moved, and which leaves were of the first kinds.
+    """
+    special = {n for n, (_, x) in enumerate(leaves) if _special(x)}
+    scalars = [
         x
-        for _, x in leaves
-        if x.layout == torch.strided and x.numel() and bool((x == x.reshape(-1)[0]).all())
-        if x.is_floating_point()
+        for x in flat(inputs)
+        if isinstance(x, Tensor) and x.is_floating_point() and not x.dim() and not x.requires_grad
     ]
-    with put_back(constant):
+    parameters = [
+        x
+        for n, (name, x) in enumerate(leaves)
+        if n not in special and (not name.startswith("input") or "," in name)
+        if x.layout == torch.strided and x.is_floating_point()
+    ]
+    with put_back([*(leaves[n][1] for n in special), *parameters, *scalars]):
         with torch.no_grad():
-            for x in constant:
-                x.add_(torch.randn(x.shape, generator=gen, dtype=torch.float64).to(x), alpha=ASIDE)
-        yield bool(constant)
+            for n in sorted(special):
+                x = leaves[n][1]
+                x.add_(_normal(x, gen), alpha=ASIDE)
+            for x in parameters:
+                x.mul_(1 + ASIDE * _normal(x, gen))
+            for x in scalars:
+                x.mul_(1 + ASIDE)
+        yield bool(special or parameters or scalars), special
+
+
+def _special(x: Tensor) -> bool:
+    """One number throughout, or complex and real."""
+    if x.layout != torch.strided or not x.numel():
+        return False
+    if x.is_complex():
+        return not bool(x.imag.any()) and not symmetric(x)
+    return x.is_floating_point() and bool((x == x.reshape(-1)[0]).all())
+
+
+def _normal(x: Tensor, gen: Generator) -> Tensor:
+    drawn = torch.randn(x.shape, generator=gen, dtype=torch.float64)
+    if x.is_complex():
+        drawn = torch.complex(drawn, torch.randn(x.shape, generator=gen, dtype=torch.float64))
+    return drawn.to(x)
 
 
 def wide(target: Target, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

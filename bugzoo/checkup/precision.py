@@ -56,7 +56,7 @@ def _compared(
     known = {g[0].dtype, *(x.dtype for _, x in target.leaves(given))} & set(LOOSE)
     dtype = max(known, key=lambda t: torch.finfo(t).eps)
     got = target.vjp(given, tuple(b.to(t.dtype) for b, t in zip(g, y, strict=True)), y)
-    true = target.vjp(exact, tuple(b.double() for b in g), true_y)
+    true = target.vjp(exact, tuple(b.to(t.dtype) for b, t in zip(g, true_y, strict=True)), true_y)
     forward = max(compare(a, b, "y").error for a, b in zip(y, true_y, strict=True))
     allowed = LOOSE[dtype] * max(forward, torch.finfo(dtype).eps)
     found = []

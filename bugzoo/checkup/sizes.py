@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from bugzoo.checkup.direction import symmetric
 from bugzoo.checkup.target import Rejected, Target, copies, dense
-from bugzoo.checkup.variation import Variation, accepts, shapes_of
+from bugzoo.checkup.variation import Variation, accepts, ascends, shapes_of
 
 MOST = 24  # ways to split linked sizes that are tried
 BEYOND = {130: 4_000, 1026: 16_000}  # size, and numbers in inputs or outputs at most
@@ -231,8 +231,8 @@ def _like(x: Tensor, shape: tuple[int, ...], gen: Generator) -> Tensor:
     count = _count(shape)
     first = values[_draws(len(values), count, gen)]
     if not floating:
-        if x.dim() == 1 and len(x) > 1 and x[0] == 0 and bool((x[1:] > x[:-1]).all()):
-            first = first.sort().values  # where rows begin: offsets stay in order, from 0
+        if x.dim() == 1 and ascends(x):  # where rows begin: offsets stay in order, from 0
+            first = first.sort().values
             first[:1] = 0
         return first.reshape(shape)
     share = torch.rand(count, generator=gen, dtype=torch.float64).to(x.dtype)

@@ -2,7 +2,9 @@
 
 A staircase (round, sign, argmax) has the derivative 0 wherever it has one; the identity has 1, and
 nobody writes a Function to copy its input. A gradient of their own is why such functions are written:
-straight-through estimators, spikes, gradient reversal, clipping. It is noted, not blamed.
+straight-through estimators, spikes, gradient reversal, clipping. It is noted, not blamed. Draws of a
+gamma or Dirichlet distribution by rejection have torch's implicit gradient: the slope in distribution,
+not of the one draw.
 """
 
 from __future__ import annotations
@@ -15,17 +17,32 @@ from torch import Generator, Tensor
 from bugzoo.checkup.target import Rejected, Target, copies, dense, put_back
 
 POINTS = (1.0, 1.7, -0.6)  # the inputs times this
+DRAWS = ("StandardGammaBackward", "SampleDirichletBackward")  # names of nodes
 STEP = {torch.float64: 1e-7, torch.float32: 1e-4}
 
 
 def find(target: Target, inputs: tuple[Any, ...], gen: Generator) -> dict[int, str]:
-    """Output number -> 'staircase' or 'identity'."""
+    """Output number -> 'staircase', 'identity' or 'implicit gradient of a draw'."""
     try:
+        drawn = {n for n, y in enumerate(target.forward(inputs)) if _draws(y)}
         same = _identities(target, inputs, gen)
         steps = set().union(*(_stairs(target, inputs, n, gen) for n in _slots(inputs)))
     except Rejected:
         return {}
-    return dict.fromkeys(steps, "staircase") | dict.fromkeys(same, "identity")
+    kinds = dict.fromkeys(steps, "staircase") | dict.fromkeys(same, "identity")
+    return kinds | dict.fromkeys(drawn, "implicit gradient of a draw")
+
+
+def _draws(y: Tensor) -> bool:
+    """Does a node of its graph draw by rejection?"""
+    seen: set[Any] = set()
+    todo: list[Any] = [y.grad_fn]
+    while todo and len(seen) < 1000:
+        node = todo.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            todo += [n for n, _ in node.next_functions]
+    return any(node.name().startswith(DRAWS) for node in seen)
 
 
 def _slots(inputs: tuple[Any, ...]) -> list[int]:

@@ -280,7 +280,8 @@ def untouched(fn: Any, inputs: tuple[Any, ...]) -> Iterator[None]:
         for name, b in m._buffers.items()
         if b is not None
     ]
-    grads = [(p, p.grad) for top in modules for p in top.parameters()]
+    learning: list[Tensor] = [p for top in modules for p in top.parameters()]
+    grads = [(x, x.grad) for x in [*learning, *(x for _, x in _held(fn))]]
     try:
         yield
     finally:

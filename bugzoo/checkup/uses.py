@@ -152,7 +152,17 @@ def lent(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
     given |= {f"output {n}": b for n, b in enumerate(y)}
     given |= {f"cotangent {n}": b for n, b in enumerate(g)}
     before = {name: x.detach().clone() for name, x in given.items()}
-    target.vjp(inputs, g, y, retain_graph=True)
+    leaves = target.leaves(inputs)
+    held = [(x.grad, None if x.grad is None else x.grad._version) for _, x in leaves]
+    dx = target.vjp(inputs, g, y, retain_graph=True)
+    for (name, x), d, (old, version) in zip(leaves, dx, held, strict=True):
+        new, x.grad = x.grad, old
+        if d is not None and new is not None and (new is not old or new._version != version):
+            yield Finding(
+                "side_effect", "the backward writes into .grad, and returns a gradient too", name,
+                cause="autograd adds what backward returns: it counts twice",
+            )  # fmt: skip
+            break
     for name, x in given.items():
         if not _identical(x.detach(), before[name]):
             yield _spoiled("the backward", name, x, before[name])
@@ -214,8 +224,8 @@ def alone(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
     together = _copy(target.vjp(inputs, _fresh(g), y))
     for slot in slots[:6]:
         mine = copies(inputs)
-        for n, x in enumerate(mine):
-            if isinstance(x, Tensor) and x.requires_grad and n != slot:
+        for x in flat(mine):
+            if isinstance(x, Tensor) and x.requires_grad and x is not mine[slot]:
                 x.requires_grad_(False)
         name = f"input {slot}"
         want = (

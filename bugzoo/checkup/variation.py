@@ -40,3 +40,8 @@ def shapes_of(target: Target, inputs: tuple[Any, ...]) -> list[torch.Size] | Non
         return [y.shape for y in target.plain(inputs)]
     except Rejected:
         return None
+
+
+def ascends(x: Tensor) -> bool:
+    """Integers from 0 upwards, as the bounds of rows or the rows of a batch are."""
+    return len(x) > 1 and bool(x[0] == 0) and bool((x[1:] >= x[:-1]).all()) and bool(x[-1] > 0)

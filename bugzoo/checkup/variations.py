@@ -7,7 +7,6 @@ transposed view. What the forward does not accept is left out by the caller, nev
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,8 +31,16 @@ def derive(target: Target, inputs: tuple[Any, ...], gen: Generator) -> Iterator[
         lambda: sizes.other_ranks(target, inputs, gen),
         lambda: arguments.broadcast(target, inputs),
         lambda: arguments.aliases(inputs),
-        lambda: arguments.modes(target, inputs),
         lambda: sizes.large_sizes(target, inputs, gen),
     ]
-    for turn in itertools.zip_longest(*(make() for make in makers)):
-        yield from (v for v in turn if v is not None)
+    yield from arguments.modes(
+        target, inputs
+    )  # by themselves: the mode stays while one is examined
+    turns = [make() for make in makers]
+    while turns:
+        for turn in list(turns):
+            v = next(turn, None)
+            if v is None:
+                turns.remove(turn)
+            else:
+                yield v
