@@ -234,3 +234,28 @@ def test_a_draw_by_rejection_has_an_implicit_gradient():
 
     assert found.ok, str(found)
     assert any(n.kind == "surrogate" and "draw" in n.what for n in found.notes)
+
+
+def test_a_target_that_follows_in_the_forward_is_put_back():
+    """Frozen parameters that each forward moves are its state: every call starts from the same."""
+
+    class Follower(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.online, self.target = nn.Linear(4, 3), nn.Linear(4, 3).requires_grad_(False)
+
+        def forward(self, a, b):
+            with torch.no_grad():
+                for p, q in zip(self.online.parameters(), self.target.parameters()):
+                    q.mul_(0.5).add_(0.5 * p.to(q.dtype))
+                aim = self.target(b)
+            return 2 - 2 * F.cosine_similarity(self.online(a), aim).mean()
+
+    module = Follower()
+    before = module.target.weight.clone()
+    for seed in range(3):
+        found = bugzoo.check(module, drawn((4, 4), (4, 4)), seed=seed)
+        assert found.ok, str(found)
+
+    assert torch.equal(module.target.weight, before)

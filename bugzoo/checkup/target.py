@@ -67,9 +67,10 @@ class Target:
         self.held = list(_held(self.fn))
 
     def start_from(self, inputs: tuple[Any, ...]) -> None:
-        """Buffers are as they are now before every forward: one that it writes would be its memory."""
+        """Buffers and frozen parameters are as they are now before every forward: one that it writes would
+        be its memory."""
         modules = dict.fromkeys(_modules(self.fn, inputs))
-        self.buffers = [_Buffer(b) for top in modules for b in top.buffers()]
+        self.buffers = [_Buffer(b) for top in modules for b in (*top.buffers(), *_frozen(top))]
 
     def leaves(self, inputs: tuple[Any, ...]) -> list[tuple[str, Tensor]]:
         """Names and tensors that require grad, each once: inputs first, then what the function holds."""
@@ -280,6 +281,7 @@ def untouched(fn: Any, inputs: tuple[Any, ...]) -> Iterator[None]:
         for name, b in m._buffers.items()
         if b is not None
     ]
+    frozen = [(p, p.detach().clone()) for top in modules for p in _frozen(top)]
     learning: list[Tensor] = [p for top in modules for p in top.parameters()]
     grads = [(x, x.grad) for x in [*learning, *(x for _, x in _held(fn))]]
     try:
@@ -291,8 +293,14 @@ def untouched(fn: Any, inputs: tuple[Any, ...]) -> Iterator[None]:
             for module, name, b, old in buffers:
                 module._buffers[name] = b  # where another was put into its place
                 b.copy_(old)
+            for p, old in frozen:
+                p.copy_(old)
         for p, grad in grads:
             p.grad = grad
+
+
+def _frozen(module: nn.Module) -> list[Tensor]:
+    return [p for p in module.parameters() if not p.requires_grad]
 
 
 def _modules(fn: Any, inputs: tuple[Any, ...]) -> Iterator[nn.Module]:
