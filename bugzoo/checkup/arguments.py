@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bugzoo.checkup.target import Target, copies
+from bugzoo.checkup.target import Rejected, Target, copies, weight
 from bugzoo.checkup.variation import Variation, shapes_of
 
+SMALL = 1000  # numbers in the inputs given, for which integers are varied at that size too
+SHARE = 0.25  # for a 0.0: a probability, a weight or a slope that switches a branch off
 REDUCTIONS = ("none", "sum", "mean")
 
 
@@ -157,20 +159,47 @@ def modes(target: Target, inputs: tuple[Any, ...]) -> Iterator[Variation]:
             module.train(before)
 
 
-def numbers(inputs: tuple[Any, ...], known: Sequence[str] = ()) -> Iterator[Variation]:
-    """Flags the other way, integers one more and one less, the other reductions and words `known`."""
+def integers(inputs: tuple[Any, ...], given: tuple[Any, ...]) -> Iterator[Variation]:
+    """Integers one more and one less at the size given: where windows overlap may show only there."""
+    if weight(inputs) < weight(given) <= SMALL:
+        for n, x in enumerate(given):
+            for other in _near(x) if type(x) is int else ():
+                made = list(copies(given))
+                made[n] = other
+                yield Variation(f"input {n} = {other!r} at the size given", tuple(made))
+
+
+def _near(x: int) -> list[int]:
+    return [x + 1, *([x - 1] if x > 0 else [])]
+
+
+def _repeats(target: Target, inputs: tuple[Any, ...]) -> bool:
+    """The forward takes these inputs and gives the same twice from one seed."""
+    try:
+        return all(map(torch.equal, target.plain(inputs), target.plain(inputs)))
+    except Rejected:
+        return False
+
+
+def numbers(
+    target: Target, inputs: tuple[Any, ...], known: Sequence[str] = ()
+) -> Iterator[Variation]:
+    """Flags the other way, integers one more and one less, floats twice and no longer 0, the other
+    reductions and words `known`."""
     for n, x in enumerate(inputs):
         others: list[Any] = []
         if isinstance(x, bool):
             others = [not x]
         elif isinstance(x, int):
-            others = [x + 1, *([x - 1] if x > 0 else [])]
-        elif isinstance(x, float) and x:
-            others = [2 * x]
+            others = _near(x)
+        elif isinstance(x, float):
+            others = [2 * x or SHARE]
         elif isinstance(x, str):
             choice = dict.fromkeys([*(REDUCTIONS if x in REDUCTIONS else ()), *known])
             others = [word for word in choice if word != x]
         for other in others:
             made = list(copies(inputs))
             made[n] = other
-            yield Variation(f"input {n} = {other!r}", tuple(made))
+            # A 0.0 may have kept random numbers out, which no seed need fix.
+            if x or not isinstance(x, float) or _repeats(target, tuple(made)):
+                yield Variation(f"input {n} = {other!r}", tuple(made))
