@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from bugzoo.checkup.target import Target, copies, dense
 from bugzoo.checkup.variation import Variation
 
 FAR = 1e3  # beyond what exp takes
+BOUNDS = (1e-2, 1e2)  # within these a number in the code may be a bound of values
 
 
 def special_values(
@@ -38,6 +40,36 @@ def special_values(
             yield _put(target, inputs, number, name, column, value, "a constant column")
         for c in bounds:
             yield _put(target, inputs, number, name, row[:1], c, f"one element = {c:g}")
+        yield _around(target, inputs, number, name, bounds)
+
+
+def _around(
+    target: Target, inputs: tuple[Any, ...], leaf: int, name: str, bounds: list[float]
+) -> Variation:
+    """Values below and above each bound, the outermost first, spread over the elements."""
+    made = copies(inputs)
+    x = target.leaves(made)[leaf][1]
+    if x is target.leaves(inputs)[leaf][1] or symmetric(x) or _choice(x):
+        return Variation("", ())
+    known = {f * c for c in bounds if BOUNDS[0] <= abs(c) <= BOUNDS[1] for f in (0.5, 1.5)}
+    if bool((x.detach() >= 0).all()):  # widths, shares and variances stay what they are
+        known = {c for c in known if c > 0}
+    known -= set(bounds)
+    far = sorted(known, key=lambda c: (-abs(c), c))[: x.numel()]
+    places = torch.linspace(0, x.numel() - 1, max(len(far), 1)).long().tolist()
+    with torch.no_grad():
+        for c, place in zip(far, places, strict=False):
+            x[np.unravel_index(place, tuple(x.shape))] = c
+    return Variation(f"values around the bounds in {name}", made) if far else Variation("", ())
+
+
+def _choice(x: Tensor) -> bool:
+    """Labels, one-hot rows and shares of one: other numbers would be none."""
+    x = x.detach()
+    if bool(((x == 0) | (x.abs() == 1)).all()):
+        return True
+    one = torch.ones((), dtype=x.dtype, device=x.device)
+    return x.dim() > 0 and bool((x >= 0).all()) and torch.allclose(x.sum(-1), one)
 
 
 def _row(x: Tensor) -> list[tuple[int, ...]]:
