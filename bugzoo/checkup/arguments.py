@@ -28,11 +28,13 @@ def layouts(inputs: tuple[Any, ...]) -> Iterator[Variation]:
             if t.dim() < 2:
                 return x
             t = t.mT.contiguous().mT
-        else:
+        elif how == "sliced":
             t = torch.stack([t, torch.zeros_like(t)], -1)[..., 0]
+        else:
+            t = torch.cat([t.new_zeros(1), t.reshape(-1)])[1:].reshape(t.shape)
         return t.requires_grad_(x.requires_grad)
 
-    for how in ("transposed", "sliced"):
+    for how in ("transposed", "sliced", "further on"):
         changed = [n for n, x in enumerate(inputs) if relaid(x, how) is not x]
         for some in [changed, *([[n] for n in changed] if len(changed) > 1 else [])]:
             if some:
