@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from bugzoo.checkup.target import Target, copies, dense
 from bugzoo.checkup.variation import Variation
 
 FAR = 1e3  # beyond what exp takes
+MANY = 1000  # elements that are put one by one, at most
 BOUNDS = (1e-2, 1e2)  # within these a number in the code may be a bound of values
 
 
@@ -24,9 +27,14 @@ def special_values(
     bounds = [c for c in literals if c != 0][:6] or [1.0, -1.0]
     leaves = target.leaves(inputs)[:4]
     for number, (name, x) in enumerate(leaves):
-        if x.numel() == 0 or not x.is_floating_point() or x.layout != torch.strided:
+        if x.numel() == 0 or x.layout != torch.strided:
             continue
         row = _row(x)
+        if x.is_complex():  # the angle is not defined there, the modulus has a kink
+            yield _put(target, inputs, number, name, row[:1], 0.0, "one zero")
+            if len(row) > 1:
+                yield _put(target, inputs, number, name, row, 0.0, "a row of zeros")
+            continue
         yield _put(target, inputs, number, name, row[:1], 0.0, "one zero")
         if len(row) > 1:
             yield _put(target, inputs, number, name, row[:2], 0.0, "two zeros")
@@ -38,9 +46,28 @@ def special_values(
             column = [(i, *(n // 2 for n in x.shape[1:])) for i in range(x.shape[0])]
             value = x[column[0]].item()
             yield _put(target, inputs, number, name, column, value, "a constant column")
+        if len(row) < x.numel() <= MANY and not symmetric(x):
+            every = list(itertools.product(*map(range, x.shape)))
+            yield _put(
+                target, inputs, number, name, every, x[row[0]].item(), "one number throughout"
+            )
+        for slot, places in _masks(inputs, x):
+            for state in (False, True):
+                chosen = [tuple(map(int, i)) for i in (places == state).nonzero()]
+                if 0 < len(chosen) <= MANY and len(chosen) < x.numel():
+                    where = f"zeros where input {slot} is {state}"
+                    yield _put(target, inputs, number, name, chosen, 0.0, where)
         for c in bounds:
             yield _put(target, inputs, number, name, row[:1], c, f"one element = {c:g}")
         yield _around(target, inputs, number, name, bounds)
+
+
+def _masks(inputs: tuple[Any, ...], x: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Boolean inputs that choose elements of x, each in the shape of x."""
+    for slot, mask in enumerate(inputs):
+        if isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.dim() and x.dim():
+            with suppress(RuntimeError):  # of another shape
+                yield slot, mask.expand(x.shape)
 
 
 def _around(
