@@ -69,10 +69,26 @@ def indices(inputs: tuple[Any, ...]) -> Iterator[Variation]:
                 (repeated, "with repeats"),
                 (flat[:1].expand(flat.shape), "all equal"),
                 (ignored, "with one -100"),
+                *_emptied(inputs, n),
             ):
                 made = list(copies(inputs))
                 made[n] = values.clone().reshape(x.shape)
                 yield Variation(f"input {n} {word}", tuple(made))
+
+
+def _emptied(inputs: tuple[Any, ...], n: int) -> Iterator[tuple[Tensor, str]]:
+    """Counts that sum to a size of another input, one of them 0: a group may be empty."""
+    counts = inputs[n]
+    sizes = {s for m, x in enumerate(inputs) if isinstance(x, Tensor) and m != n for s in x.shape}
+    if counts.dim() == 1 and bool((counts > 0).all()) and int(counts.sum()) in sizes:
+        for empty, word in (
+            (len(counts) // 2, "with a group emptied"),
+            (-1, "with the last emptied"),
+        ):
+            made = counts.clone()
+            made[empty - 1] += made[empty]
+            made[empty] = 0
+            yield made, word
 
 
 def broadcast(target: Target, inputs: tuple[Any, ...]) -> Iterator[Variation]:
