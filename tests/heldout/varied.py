@@ -4,7 +4,7 @@ import torch
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from heldout import doubles, pair, randn
+from heldout import doubles, lookalike, pair, randn
 
 
 def _signal(seed):
@@ -236,3 +236,53 @@ def group_without_rows(wrong):
             return dx, dw, None
 
     return Grouped.apply
+
+
+def _square(seed):
+    torch.manual_seed(seed)
+    return (torch.randn(4, 4),)
+
+
+@lookalike(_square)
+def first_eigenvector():
+    """Of a matrix that holds one number throughout the vectors are any, and torch's gradient NaN."""
+
+    def fn(x):
+        vectors = torch.linalg.eigh(x + x.mT)[1][..., -1:]
+        return vectors @ vectors.mT
+
+    return fn
+
+
+@lookalike(_scores)
+def numbers_that_no_seed_fixes():
+    """Dropout from a generator of its own, off as given: with p = 0.25 nothing can be compared."""
+    own = torch.Generator().manual_seed(1)
+
+    def fn(x, w, p):
+        return (x * (torch.rand(x.shape, generator=own) >= p)) @ w
+
+    return fn
+
+
+def _listed(seed):
+    torch.manual_seed(seed)
+    return torch.randn(6, requires_grad=True), torch.randn(6).softmax(0)
+
+
+@lookalike(_listed)
+def loss_of_one_list():
+    """A softmax over the only axis: a matrix is not the same list, though the forward takes it."""
+
+    class Listed(Function):
+        @staticmethod
+        def forward(ctx, x, t):
+            ctx.save_for_backward(x, t)
+            return -(t * x.log_softmax(0)).sum()
+
+        @staticmethod
+        def backward(ctx, g):
+            x, t = ctx.saved_tensors
+            return g * (x.softmax(-1) * t.sum() - t), None
+
+    return Listed.apply
