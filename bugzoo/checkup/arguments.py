@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bugzoo.checkup.target import Target, copies
+from bugzoo.checkup.target import Rejected, Target, copies, weight
 from bugzoo.checkup.variation import Variation, ascends, shapes_of
 
+SMALL = 1000  # numbers in the inputs given, for which integers are varied at that size too
+SHARE = 0.25  # for a 0.0: a probability, a weight or a slope that switches a branch off
 REDUCTIONS = ("none", "sum", "mean")
 
 
@@ -26,11 +28,13 @@ def layouts(inputs: tuple[Any, ...]) -> Iterator[Variation]:
             if t.dim() < 2:
                 return x
             t = t.mT.contiguous().mT
-        else:
+        elif how == "sliced":
             t = torch.stack([t, torch.zeros_like(t)], -1)[..., 0]
+        else:
+            t = torch.cat([t.new_zeros(1), t.reshape(-1)])[1:].reshape(t.shape)
         return t.requires_grad_(x.requires_grad)
 
-    for how in ("transposed", "sliced"):
+    for how in ("transposed", "sliced", "further on"):
         changed = [n for n, x in enumerate(inputs) if relaid(x, how) is not x]
         for some in [changed, *([[n] for n in changed] if len(changed) > 1 else [])]:
             if some:
@@ -67,6 +71,7 @@ def indices(inputs: tuple[Any, ...]) -> Iterator[Variation]:
                 (repeated, "with repeats"),
                 (flat[:1].expand(flat.shape), "all equal"),
                 (ignored, "with one -100"),
+                *_emptied(inputs, n),
             ):
                 made = list(copies(inputs))
                 made[n] = values.clone().reshape(x.shape)
@@ -79,6 +84,21 @@ def _bounds(x: Tensor, inputs: tuple[Any, ...]) -> bool:
     others = [t for t in inputs if isinstance(t, Tensor) and t.dim() > 0]
     indices = any(not t.is_floating_point() and len(t) > len(x) for t in others)
     return indices or any(int(x[-1]) == len(t) for t in others)
+
+
+def _emptied(inputs: tuple[Any, ...], n: int) -> Iterator[tuple[Tensor, str]]:
+    """Counts that sum to a size of another input, one of them 0: a group may be empty."""
+    counts = inputs[n]
+    sizes = {s for m, x in enumerate(inputs) if isinstance(x, Tensor) and m != n for s in x.shape}
+    if counts.dim() == 1 and bool((counts > 0).all()) and int(counts.sum()) in sizes:
+        for empty, word in (
+            (len(counts) // 2, "with a group emptied"),
+            (-1, "with the last emptied"),
+        ):
+            made = counts.clone()
+            made[empty - 1] += made[empty]
+            made[empty] = 0
+            yield made, word
 
 
 def broadcast(target: Target, inputs: tuple[Any, ...]) -> Iterator[Variation]:
@@ -167,20 +187,47 @@ def modes(target: Target, inputs: tuple[Any, ...]) -> Iterator[Variation]:
             module.train(before)
 
 
-def numbers(inputs: tuple[Any, ...], known: Sequence[str] = ()) -> Iterator[Variation]:
-    """Flags the other way, integers one more and one less, the other reductions and words `known`."""
+def integers(inputs: tuple[Any, ...], given: tuple[Any, ...]) -> Iterator[Variation]:
+    """Integers one more and one less at the size given: where windows overlap may show only there."""
+    if weight(inputs) < weight(given) <= SMALL:
+        for n, x in enumerate(given):
+            for other in _near(x) if type(x) is int else ():
+                made = list(copies(given))
+                made[n] = other
+                yield Variation(f"input {n} = {other!r} at the size given", tuple(made))
+
+
+def _near(x: int) -> list[int]:
+    return [x + 1, *([x - 1] if x > 0 else [])]
+
+
+def _repeats(target: Target, inputs: tuple[Any, ...]) -> bool:
+    """The forward takes these inputs and gives the same twice from one seed."""
+    try:
+        return all(map(torch.equal, target.plain(inputs), target.plain(inputs)))
+    except Rejected:
+        return False
+
+
+def numbers(
+    target: Target, inputs: tuple[Any, ...], known: Sequence[str] = ()
+) -> Iterator[Variation]:
+    """Flags the other way, integers one more and one less, floats twice and no longer 0, the other
+    reductions and words `known`."""
     for n, x in enumerate(inputs):
         others: list[Any] = []
         if isinstance(x, bool):
             others = [not x]
         elif isinstance(x, int):
-            others = [x + 1, *([x - 1] if x > 0 else [])]
-        elif isinstance(x, float) and x:
-            others = [2 * x]
+            others = _near(x)
+        elif isinstance(x, float):
+            others = [2 * x or SHARE]
         elif isinstance(x, str):
             choice = dict.fromkeys([*(REDUCTIONS if x in REDUCTIONS else ()), *known])
             others = [word for word in choice if word != x]
         for other in others:
             made = list(copies(inputs))
             made[n] = other
-            yield Variation(f"input {n} = {other!r}", tuple(made))
+            # A 0.0 may have kept random numbers out, which no seed need fix.
+            if x or not isinstance(x, float) or _repeats(target, tuple(made)):
+                yield Variation(f"input {n} = {other!r}", tuple(made))

@@ -174,7 +174,7 @@ class Battery:
         slow: set[str] = set()
         # A loop that stops when it is near enough may not come near elsewhere: then nothing holds.
         loops = bool(replay.names(self.target, base)) and iterates(self.target, base)
-        for v in variations.derive(self.target, base, self.gen):
+        for v in variations.derive(self.target, base, self.gen, double):
             if not v.name:
                 continue
             v = replace(v, doubtful=v.doubtful or loops)

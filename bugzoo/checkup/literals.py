@@ -54,7 +54,7 @@ def _code_of(fn: Any) -> Iterator[Any]:
         fn = fn.func
     owner = getattr(fn, "__self__", None)
     if isinstance(owner, type):
-        yield owner
+        yield from _with_bases(owner)
     elif isinstance(fn, nn.Module):
         yield type(fn)
     elif isinstance(owner, nn.Module):
@@ -71,5 +71,15 @@ def _code_of(fn: Any) -> Iterator[Any]:
         for name in (*names, *fn.__code__.co_freevars):
             thing = spaces.get(name)
             ours = inspect.isfunction(thing) and not thing.__module__.startswith("torch")
-            if ours or (isinstance(thing, type) and issubclass(thing, torch.autograd.Function)):
+            if ours:
                 yield thing
+            elif isinstance(thing, type) and issubclass(thing, torch.autograd.Function):
+                yield from _with_bases(thing)
+
+
+def _with_bases(kind: type) -> Iterator[type]:
+    """A class and the Functions that it inherits from: its forward may stand in one of them."""
+    yield kind
+    for base in kind.__mro__[1:]:
+        if issubclass(base, torch.autograd.Function) and not base.__module__.startswith("torch."):
+            yield base

@@ -24,6 +24,9 @@ from bugzoo.mismatch import compare
 LOOSE = {torch.float32: 500.0, torch.float16: 30.0, torch.bfloat16: 30.0}
 FAR = (300.0, 1000.0)
 HELD = 3e4  # that half holds with room
+PART = (
+    0.1  # of the largest output, at least, is what a gradient is made of that came out as nothing
+)
 MANY, ROOM = 2050, 50_000  # rows, and numbers in the inputs at most
 
 
@@ -127,7 +130,7 @@ def _calls(target: Target, inputs: tuple[Any, ...]) -> int:
 
 
 def _overflows(target: Target, inputs: tuple[Any, ...], gen: Generator) -> list[Finding]:
-    """Forward finite, gradient not; and in float64 both, with numbers that half holds."""
+    """Forward finite, gradient not, or nothing; and in float64 both, with numbers that half holds."""
     exact = copies(inputs, torch.float64)
     if not accepts(target, inputs) or not accepts(target, exact):
         return []
@@ -136,7 +139,17 @@ def _overflows(target: Target, inputs: tuple[Any, ...], gen: Generator) -> list[
     got = target.vjp(inputs, tuple(b.to(t.dtype) for b, t in zip(g, y, strict=True)), y)
     true = target.vjp(exact, g, true_y)
     for (name, x), a, b in zip(target.leaves(inputs), got, true, strict=True):
-        if a is None or b is None or not bool((b.abs() < HELD).all()) or bool(a.isfinite().all()):
+        if a is None or b is None or not b.numel() or not bool((b.abs() < HELD).all()):
+            continue
+        if not bool(a.any()) and _follows(x, b, g, y, true_y):
+            place = tuple(int(i) for i in (b.abs() == b.abs().max()).nonzero()[0])
+            return [Finding(
+                "value", "the gradient in float16 is zero where that in float64 is not",
+                f"{name}{list(place)} = {float(x.detach()[place]):.6g}", 0.0, float(b[place]),
+                inputs=described(inputs),
+                cause="a product in the backward passes 65504, and one by it is 0: compute it in float32",
+            )]  # fmt: skip
+        if bool(a.isfinite().all()):
             continue
         place = tuple(int(i) for i in (~a.isfinite()).nonzero()[0]) if a.dim() else ()
         where = f"{name}{list(place)} = {float(x.detach()[place]):.6g}"
@@ -146,3 +159,14 @@ def _overflows(target: Target, inputs: tuple[Any, ...], gen: Generator) -> list[
             cause="a product in the backward passes 65504: compute it in float32",
         )]  # fmt: skip
     return []
+
+
+def _follows(x: Tensor, dx: Tensor, g: tuple, y: tuple, true_y: tuple) -> bool:
+    """The outputs, the same in both dtypes, do follow this leaf: not flat far out, nor below rounding."""
+    parts = max(
+        (float((b * t.detach()).abs().max()) for b, t in zip(g, true_y, strict=True)), default=0
+    )
+    near = all(
+        compare(a.detach(), b.detach(), "y").error < 0.05 for a, b in zip(y, true_y, strict=True)
+    )
+    return near and float((dx * x.detach().to(dx)).abs().max()) > PART * parts > 0

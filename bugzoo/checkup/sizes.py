@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -133,6 +134,7 @@ def other_ranks(target: Target, inputs: tuple[Any, ...], gen: Generator) -> Iter
     ]
     floats = [n for n in tensors if inputs[n].requires_grad and inputs[n].numel()]
     groups = [[n] for n in floats] + ([tensors] if len(tensors) > 1 else [])
+    yield from _together(target, inputs, tensors, before, gen)
     for group in groups:
         which = f"input {group[0]}" if len(group) == 1 else "all inputs"
         made = _reshaped(inputs, group, gen, lambda s: (2, *s))
@@ -143,6 +145,27 @@ def other_ranks(target: Target, inputs: tuple[Any, ...], gen: Generator) -> Iter
             yield Variation(
                 f"{which} with an axis more in front", made, doubtful=group[0] != tensors[0]
             )
+
+
+def _together(
+    target: Target, inputs: tuple[Any, ...], tensors: list[int], before: list, gen: Generator
+) -> Iterator[Variation]:
+    """A loss of vectors takes matrices of the same numbers for the same: then all inputs become such."""
+    shapes = {tuple(inputs[n].shape) for n in tensors}
+    (shape,) = shapes if len(shapes) == 1 else ((),)
+    if not before or any(before) or not shape or not math.prod(shape):
+        return
+    long = _reshaped(inputs, tensors, gen, lambda s: (2 * s[0], *s[1:]))
+    made = copies(tuple(
+        x.detach().reshape(2, *shape).requires_grad_(x.requires_grad) if n in tensors else x
+        for n, x in enumerate(long)
+    ))  # fmt: skip
+    with suppress(Rejected):
+        same = zip(target.plain(long), target.plain(made), strict=True)
+        if all(a.shape == b.shape and torch.allclose(a, b, 1e-4, 1e-6) for a, b in same):
+            # Elsewhere the axes may have been meant to be just so many.
+            yield Variation("all inputs as a matrix" if len(shape) == 1 else
+                            "all inputs with an axis more", made, doubtful=len(shape) > 1)  # fmt: skip
 
 
 def _row_by_row(target: Target, inputs: tuple[Any, ...], group: list[int]) -> bool:

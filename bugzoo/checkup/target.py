@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from bugzoo.errors import named
 
 SEED = 20_210_503
+OFFSET = 64  # numbers before the first of a copied tensor, at most: as if cut from a larger one
 
 
 class Rejected(Exception):
@@ -192,7 +193,7 @@ def dense(t: Tensor) -> Tensor:
 
 
 def copies(inputs: tuple[Any, ...], dtype: torch.dtype | None = None) -> tuple[Any, ...]:
-    """The inputs as fresh leaves with the same strides; floating ones in `dtype` where given."""
+    """The inputs as fresh leaves, laid out in memory as they are; floating ones in `dtype` where given."""
     made: dict[int, Any] = {}
     return tuple(_once(x, dtype, made) for x in inputs)
 
@@ -220,11 +221,12 @@ def _copy(x: Tensor, dtype: torch.dtype | None) -> Tensor:
     dense_like = x.is_contiguous() or not _overlaps(x)
     if not dense_like:
         return x.clone()
+    before = min(x.storage_offset(), OFFSET)
     extent = (
         1 + sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True)) if x.numel() else 0
     )
-    fresh = torch.zeros(max(extent, 0), dtype=x.dtype, device=x.device)
-    fresh = fresh.as_strided(x.shape, x.stride())
+    fresh = torch.zeros(before + max(extent, 0), dtype=x.dtype, device=x.device)
+    fresh = fresh.as_strided(x.shape, x.stride(), before)
     fresh.copy_(x)
     return fresh.detach()
 

@@ -18,8 +18,13 @@ from bugzoo.checkup.target import Target
 from bugzoo.checkup.variation import Variation
 
 
-def derive(target: Target, inputs: tuple[Any, ...], gen: Generator) -> Iterator[Variation]:
-    """All variations of `inputs`, the most telling first. Lazy: the caller stops when time is up."""
+def derive(
+    target: Target, inputs: tuple[Any, ...], gen: Generator, given: tuple[Any, ...] = ()
+) -> Iterator[Variation]:
+    """All variations of `inputs`, the most telling first. Lazy: the caller stops when time is up.
+
+    `inputs` may be `given` made smaller: integers are varied at both sizes where the latter is small.
+    """
     literals = constants(target.fn)
     makers: list[Callable[[], Iterator[Variation]]] = [
         lambda: values.special_values(target, inputs, literals),
@@ -27,15 +32,15 @@ def derive(target: Target, inputs: tuple[Any, ...], gen: Generator) -> Iterator[
         lambda: arguments.layouts(inputs),
         lambda: values.magnitudes(inputs),
         lambda: arguments.indices(inputs),
-        lambda: arguments.numbers(inputs, words(target.fn)),
+        lambda: arguments.numbers(target, inputs, words(target.fn)),
+        lambda: arguments.integers(inputs, given),
         lambda: sizes.other_ranks(target, inputs, gen),
         lambda: arguments.broadcast(target, inputs),
         lambda: arguments.aliases(inputs),
         lambda: sizes.large_sizes(target, inputs, gen),
     ]
-    yield from arguments.modes(
-        target, inputs
-    )  # by themselves: the mode stays while one is examined
+    # By themselves: the mode stays while one is examined.
+    yield from arguments.modes(target, inputs)
     turns = [make() for make in makers]
     while turns:
         for turn in list(turns):

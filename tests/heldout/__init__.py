@@ -87,6 +87,7 @@ def everything():
         protocol,
         recurrences,
         surroundings,
+        varied,
     )
 
     return PAIRS, LOOKALIKES
