@@ -161,8 +161,10 @@ def _together(
         for n, x in enumerate(long)
     ))  # fmt: skip
     with suppress(Rejected):
-        same = zip(target.plain(long), target.plain(made), strict=True)
-        if all(a.shape == b.shape and torch.allclose(a, b, 1e-4, 1e-6) for a, b in same):
+        flat, square = target.plain(long), target.plain(made)
+        if [y.shape for y in flat] == [y.shape for y in square] and all(
+            torch.allclose(a, b, 1e-4, 1e-6) for a, b in zip(flat, square, strict=True)
+        ):
             # Elsewhere the axes may have been meant to be just so many.
             yield Variation("all inputs as a matrix" if len(shape) == 1 else
                             "all inputs with an axis more", made, doubtful=len(shape) > 1)  # fmt: skip
