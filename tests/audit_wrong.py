@@ -4,7 +4,7 @@ None of them comes from the catalog; most are bugs that were reported somewhere.
 """
 
 import torch
-from audit_right import Round, Saved, batch, classify, loop, net
+from audit_right import Round, Saved, batch, classify, fast_weights, loop, net, signs_of_weights
 from torch import nn
 from torch.autograd import Function
 from torch.nn import functional as F
@@ -667,6 +667,16 @@ def edited_under_no_grad():
         return (h * y[:, None]).mean() + F.cross_entropy(m(x), y)
 
     return loop(net(6, 8, 3), loss)
+
+
+@wrong("not the derivative of the loss")
+def binary_connect_edited():
+    return signs_of_weights(doctored=True)
+
+
+@wrong("earlier steps are still alive")
+def fast_weights_are_kept():
+    return fast_weights(True, keep=[])
 
 
 @wrong("weigh unequally")

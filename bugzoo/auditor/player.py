@@ -195,7 +195,11 @@ class Player:
 
     def opaque(self) -> None:
         """A Function is about to run: what parameters it uses inside is not to be seen."""
-        if self.state == 1 and torch.is_grad_enabled() and self._ready():
+        if self.state != 1 or not torch.is_grad_enabled():
+            return
+        with self.session.silence():  # what is asked of the parameters here is no use of them
+            there = self._ready()
+        if there:
             self._inject()
 
     def _event(self, kind: str, make: Callable[[], Any]) -> Any:

@@ -183,6 +183,7 @@ class Session:
                 self.interceptor.ran(call)
             self._know(call)
             call.nodes, call.outputs, call.cotangents, call.results = [], (), (), ()
+            call.inputs = ()  # fast weights, with their graphs
             call.leaves = [(p, None) for p, _ in call.leaves]
             return result
 
