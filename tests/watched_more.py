@@ -712,3 +712,38 @@ def delayed_policy_and_two_critics():
                 for m, t in zip((pi, q1, q2), aims, strict=True):
                     for p, w in zip(m.parameters(), t.parameters(), strict=True):
                         w.lerp_(p, 0.01)
+
+
+# -- copies that hand their gradients over
+
+
+def copies(hand_over):
+    """A copy of the model takes two steps of its own and gives the model its last gradient."""
+    model = net()
+    o = Adam(model.parameters(), 1e-3)
+    yield model, o
+    for _ in range(STEPS):
+        o.zero_grad()
+        for _ in range(2):
+            mine = copy.deepcopy(model)
+            inner = SGD(mine.parameters(), 0.1)
+            for _ in range(2):
+                inner.zero_grad()
+                classify(mine).backward()
+                inner.step()
+            mine.zero_grad()
+            classify(mine).backward()
+            for p, q in zip(model.parameters(), mine.parameters(), strict=True):
+                if hand_over:
+                    p.grad = q.grad / 2 if p.grad is None else p.grad + q.grad / 2
+        o.step()
+
+
+@right
+def copies_hand_their_gradients_over():
+    yield from copies(True)
+
+
+@broken(audit="never get a gradient in")
+def copies_keep_their_gradients():
+    yield from copies(False)

@@ -47,8 +47,7 @@ def _hooks(ledger: Ledger) -> Iterator[Finding]:
 def _nothing(ledger: Ledger, names: dict[int, str]) -> Iterator[Finding]:
     """Steps, and no parameter of any optimizer was ever given a gradient."""
     held = [p for params in ledger.params.values() for p in params if p.requires_grad]
-    used = any(not w.empty for p in held for w in ledger.weighings.get(id(p), []))
-    if held and not used and not any(ledger.got(p) for p in held):
+    if held and not any(ledger.fed(p) for p in held):
         more = f" and {len(held) - 1} more" if len(held) > 1 else ""
         yield Finding(
             "trajectory", "no parameter of an optimizer is ever given a gradient",

@@ -73,7 +73,7 @@ def _factor(w: Weighing) -> float | None:
 def _idle(ledger: Ledger, names: dict[int, str]) -> Iterator[Note]:
     owned = {id(p): p for ps in ledger.params.values() for p in ps}
     never = [
-        names.get(k, "a tensor") for k, p in owned.items() if p.requires_grad and not ledger.got(p)
+        names.get(k, "a tensor") for k, p in owned.items() if p.requires_grad and not ledger.fed(p)
     ]
     if never:
         more = f" and {len(never) - 1} more" if len(never) > 1 else ""

@@ -261,6 +261,10 @@ class Ledger(Listener):
         """Was `p` ever given a gradient?"""
         return id(p) in self.accounts and bool(self.accounts[id(p)].entries)
 
+    def fed(self, p: Tensor) -> bool:
+        """Was `p` ever given a gradient, by a backward or by hand?"""
+        return self.got(p) or any(not w.empty for w in self.weighings.get(id(p), []))
+
     def close(self) -> None:
         """The run is over: what was changed after its step and then cleared or left is on record."""
         self.all_steps = list(self.session.steps)
