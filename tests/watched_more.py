@@ -747,3 +747,21 @@ def copies_hand_their_gradients_over():
 @broken(audit="never get a gradient in")
 def copies_keep_their_gradients():
     yield from copies(False)
+
+
+@right
+def workers_of_a_shared_model():
+    """Each starts its round from the model, and no optimizer ever steps it."""
+    shared = net()
+    each = [copy.deepcopy(shared) for _ in range(2)]
+    o = Adam(shared.parameters(), 1e-3)
+    yield [shared, *each], o
+    for _ in range(STEPS):
+        for mine in each:
+            mine.load_state_dict(shared.state_dict())
+            o.zero_grad()
+            mine.zero_grad()
+            classify(mine).backward()
+            for p, q in zip(mine.parameters(), shared.parameters(), strict=True):
+                q._grad = p.grad
+            o.step()
