@@ -765,3 +765,30 @@ def workers_of_a_shared_model():
             for p, q in zip(mine.parameters(), shared.parameters(), strict=True):
                 q._grad = p.grad
             o.step()
+
+
+# -- layers that learn their width from the first batch
+
+
+def lazy(clear):
+    """The optimizer is built before the parameters are; one layer is never used at all."""
+    model = nn.ModuleDict({"a": nn.LazyLinear(8), "b": nn.LazyBatchNorm1d(), "c": nn.LazyLinear(3)})
+    model["idle"] = nn.LazyLinear(2)
+    o = SGD(model.parameters(), 0.05, momentum=0.9)
+    yield model, o
+    for _ in range(STEPS):
+        if clear:
+            o.zero_grad()
+        x, y = batch()
+        F.cross_entropy(model["c"](model["b"](model["a"](x)).tanh()), y).backward()
+        o.step()
+
+
+@right
+def lazy_layers():
+    yield from lazy(True)
+
+
+@broken("gradients survive a step", "zero_grad() is missing")
+def lazy_layers_are_never_cleared():
+    yield from lazy(False)

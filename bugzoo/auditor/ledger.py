@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from bugzoo.auditor import graph
 from bugzoo.auditor.listener import Call, Listener
@@ -108,7 +109,7 @@ class Ledger(Listener):
             self._owners = {
                 q.data_ptr(): q
                 for o in self.session.optimizers for group in o.param_groups for q in group["params"]
-                if q.layout == torch.strided and q.numel()
+                if not is_lazy(q) and q.layout == torch.strided and q.numel()
             }  # fmt: skip
         if p.layout != torch.strided or not p.numel():
             return p

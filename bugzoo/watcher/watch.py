@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
@@ -119,7 +120,7 @@ class Watch:
         self._handles: list[Any] = []
         self._pointers: dict[int, Account] | None = None
         self._cleared = self._called = lines.NOWHERE
-        self._saved_hooks = self._cleared_known = False
+        self._saved_hooks = self._cleared_known = self._waits = False
         self._begun = 0.0
         self._terms = itertools.count()
         self._nodes: list[Any] = []  # handles of hooks on nodes of this step
@@ -192,6 +193,7 @@ class Watch:
     def _refresh(self) -> None:
         self.roster.refresh(self._names)
         self._names = {}  # an id may be another thing's by the next time
+        self._waits = self.roster.waits()
         for account in self.roster.accounts.values():
             if self.tap.watch(account):  # a new one, or one that is no longer frozen
                 p = account.ref()
@@ -343,6 +345,8 @@ class Watch:
     @_quiet
     def ran(self, layer: Layer, node: Any, output: Any) -> None:
         self._cleared_known = False
+        if self._waits:
+            self._refresh()
         if node is None:
             return
         self.lifetime.mark(node, self.now)
@@ -491,6 +495,7 @@ class Watch:
         if close:
             self.seals.exempt = {
                 b.data_ptr() for _, ref in self.roster.models if (m := ref()) for b in m.buffers()
+                if not is_lazy(b)
             }
 
     # -- replay
