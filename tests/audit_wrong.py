@@ -817,3 +817,17 @@ def momentum_not_saved():
 @wrong("does not go on as the run that was saved")
 def schedule_not_saved():
     return Saved("model", "optimizer")
+
+
+@wrong("go to others of the same shapes")
+def model_built_anew_in_every_round():
+    optimizer = torch.optim.Adam(net(6, 8, 3).parameters(), 1e-3)
+
+    def step():
+        model = net(6, 8, 3)
+        for _ in range(3):
+            optimizer.zero_grad()
+            classify(model).backward()
+            optimizer.step()
+
+    return step

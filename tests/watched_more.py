@@ -792,3 +792,58 @@ def lazy_layers():
 @broken("gradients survive a step", "zero_grad() is missing")
 def lazy_layers_are_never_cleared():
     yield from lazy(False)
+
+
+# -- a model that takes the place of the one that the optimizer was built for
+
+
+def folds(rebuilt):
+    """A new model for each fold, and a new optimizer for it, or not."""
+    models = [net() for _ in range(3)]
+    o = Adam(models[0].parameters(), 1e-3)
+    yield models, o
+    for k, model in enumerate(models):
+        if rebuilt and k:
+            o = Adam(model.parameters(), 1e-3)
+        for _ in range(4):
+            o.zero_grad()
+            model.zero_grad()
+            classify(model).backward()
+            o.step()
+
+
+@right
+def folds_with_optimizers_of_their_own():
+    yield from folds(True)
+
+
+@broken("go to others of the same shapes, models[1].0.weight")
+def folds_with_one_optimizer():
+    yield from folds(False)
+
+
+def loaded(before):
+    """A model comes out of a file, before the optimizer is built or after it."""
+    model = old = net()
+    if before:
+        model = copy.deepcopy(old)
+    o = Adam(model.parameters(), 1e-3)
+    if not before:
+        model = copy.deepcopy(old)
+        del old
+    yield [model], o
+    for _ in range(STEPS):
+        o.zero_grad()
+        model.zero_grad()
+        classify(model).backward()
+        o.step()
+
+
+@right
+def loaded_before_the_optimizer():
+    yield from loaded(True)
+
+
+@broken(audit="the model or a layer was replaced")
+def loaded_after_the_optimizer():
+    yield from loaded(False)

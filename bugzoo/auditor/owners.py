@@ -16,7 +16,7 @@ def findings(ledger: Ledger, names: dict[int, str], views: Views) -> Iterator[Fi
     yield from cut
     if not cut:
         yield from _starved(ledger, names)
-        yield from _stale(ledger, names)
+        yield from stale(ledger, names)
         yield from _nothing_moves(ledger, views)
 
 
@@ -30,7 +30,7 @@ def _cut(ledger: Ledger) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _stale(ledger: Ledger, names: dict[int, str]) -> Iterator[Finding]:
+def stale(ledger: Ledger, names: dict[int, str]) -> Iterator[Finding]:
     """The optimizer holds parameters of a model that is no longer there."""
     if not ledger.params or -1 in ledger.params:
         return

@@ -494,7 +494,10 @@ class Watch:
         self.calls.curious = self.forwards.curious = close
         if close:
             self.seals.exempt = {
-                b.data_ptr() for _, ref in self.roster.models if (m := ref()) for b in m.buffers()
+                b.data_ptr()
+                for _, ref in self.roster.models
+                if (m := ref())
+                for b in m.buffers()
                 if not is_lazy(b)
             }
 
