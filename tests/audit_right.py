@@ -226,7 +226,7 @@ def binary_weights():
 
 def signs_of_weights(doctored=False):
     """The sign of a parameter is the first thing that a step asks for."""
-    x, y = batch()
+    x, _ = batch()
     w, head = nn.Parameter(torch.randn(6, 8) / 3), nn.Linear(8, 3)
     optimizer = torch.optim.Adam([w, *head.parameters()], 1e-2)
 

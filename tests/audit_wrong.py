@@ -825,7 +825,7 @@ def model_built_anew_in_every_round():
 
     def step():
         model = net(6, 8, 3)
-        for _ in range(3):
+        for _ in range(2):
             optimizer.zero_grad()
             classify(model).backward()
             optimizer.step()

@@ -463,6 +463,30 @@ def scaled_and_stepped_raw():
     yield from scaled("raw")
 
 
+def scaled_windows(parts):
+    """Two micro-batches of a mean loss for each step, through a GradScaler."""
+    model = net()
+    o = SGD(model.parameters(), 0.05)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=2)
+    yield model, o
+    for _ in range(STEPS):
+        o.zero_grad()
+        for _ in range(2):
+            scaler.scale(classify(model) / parts).backward()
+        scaler.step(o)
+        scaler.update()
+
+
+@right
+def scaled_windows_that_are_divided():
+    yield from scaled_windows(2)
+
+
+@noted("add up to a weight of 2 (at")
+def scaled_windows_that_are_not_divided():
+    yield from scaled_windows(1)
+
+
 # -- who is trained
 
 

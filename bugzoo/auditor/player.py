@@ -91,7 +91,8 @@ class Player:
                 found.setdefault(key, p)
             self.params = [
                 p for p in found.values()
-                if not is_lazy(p) and p.requires_grad and p.is_leaf and p.is_floating_point() and p.layout == torch.strided
+                if not is_lazy(p) and p.requires_grad and p.is_leaf
+                and p.is_floating_point() and p.layout == torch.strided
             ]  # fmt: skip
             self.index = {id(p): n for n, p in enumerate(self.params)}
         return self.params

@@ -225,15 +225,16 @@ class Watch:
     @_quiet
     def backward(self, loss: Tensor, line: lines.Line) -> None:
         self.tap.called = self._called = line
-        self.tap.scaled = self._scaling and calls.carries_scale(loss)
+        scale = calls.carries_scale(loss) if self._scaling else None
+        self.tap.scaled = scale is not None
         self._pointers = None
         for node, name in calls.reductions(loss):
-            self._nodes.append(node.register_prehook(functools.partial(self._weigh, name)))
+            self._nodes.append(node.register_prehook(functools.partial(self._weigh, name, scale)))
         if self.seals_on:
             self.seals.seal(loss.grad_fn)
 
     @_quiet
-    def _weigh(self, name: str, grads: Any) -> None:
+    def _weigh(self, name: str, scale: Tensor | None, grads: Any) -> None:
         """The cotangent of a reduction is the weight of its mean or sum in the whole."""
         g = grads[0]
         number = self.tap.task()
@@ -241,9 +242,10 @@ class Watch:
             return
         node = torch._C._current_autograd_node()
         handle = self.tap.samples.keep(g.detach().reshape(1).clone())
+        by = self.tap.samples.keep(scale) if scale is not None else None
         metadata: Any = node.metadata
         term = metadata.setdefault("bugzoo.term", next(self._terms))
-        self.tap.events.append(("weight", number, name, handle, calls.rows(node), term))
+        self.tap.events.append(("weight", number, name, handle, by, calls.rows(node), term))
 
     @_quiet
     def cleared(self, frame: Any) -> None:
@@ -251,11 +253,11 @@ class Watch:
             self._cleared, self._cleared_known = lines.caller(frame), True
 
     @_quiet
-    def scaled(self, out: Tensor) -> None:
+    def scaled(self, out: Tensor, by: Tensor) -> None:
         if out.grad_fn is not None:
             self._scaling = True
             node: Any = out.grad_fn
-            node.metadata["bugzoo.scaled"] = True
+            node.metadata["bugzoo.scaled"] = by.detach().reshape(1).clone()
 
     @_quiet
     def unclipped(self, p: Tensor, frame: Any) -> None:
@@ -522,11 +524,12 @@ class Watch:
             judge.outputs.append((event[1], total))
             self.norms.doubt |= not finite(total)
         elif kind == "weight":
-            _, number, name, handle, rows, term = event
+            _, number, name, handle, by, rows, term = event
             if number in self.tap.ledger.tasks:
                 task = self.tap.ledger.tasks[number]
                 weight = numbers[handle][0]
-                judge.weights[task.number].append((name, weight, rows))
+                scale = numbers[by][0] if by else 1.0
+                judge.weights[task.number].append((name, weight / (scale or 1.0), rows))
                 task.terms.add(term)
                 task.weight = max(task.weight or 0.0, abs(weight))
         elif kind == "update":
