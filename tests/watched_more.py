@@ -871,3 +871,54 @@ def loaded_before_the_optimizer():
 @broken(audit="the model or a layer was replaced")
 def loaded_after_the_optimizer():
     yield from loaded(False)
+
+
+# -- a tensor that is trained by nobody
+
+
+class Gained(nn.Module):
+    """A gain that is a plain tensor, or a parameter."""
+
+    def __init__(self, parameter):
+        super().__init__()
+        self.body = net()
+        gain = torch.ones(3)
+        self.gain = nn.Parameter(gain) if parameter else gain.requires_grad_()
+
+    def forward(self, x):
+        return self.gain * self.body(x)
+
+
+def gained(parameter):
+    model = Gained(parameter)
+    o = Adam(model.parameters(), 1e-3)
+    yield model, o
+    for _ in range(STEPS):
+        o.zero_grad()
+        classify(model).backward()
+        o.step()
+
+
+@right
+def gain_is_a_parameter():
+    yield from gained(True)
+
+
+@right
+def gain_is_a_plain_tensor():
+    yield from gained(False)
+
+
+@right
+def slope_of_the_output_at_the_inputs():
+    """Fixed inputs that ask for a gradient, as equations want them; the backward leaves one there too."""
+    model = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1))
+    o = Adam(model.parameters(), 1e-3)
+    yield model, o
+    x = torch.linspace(0, 1, 16)[:, None].requires_grad_()
+    for _ in range(STEPS):
+        u = model(x)
+        (du,) = torch.autograd.grad(u.sum(), x, create_graph=True)
+        o.zero_grad()
+        (du + u).square().mean().backward()
+        o.step()

@@ -100,6 +100,7 @@ class Ledger(Listener):
         self.session_optimizers: list[Any] = []
         self.read_by_user = False  # gradients are looked at, whatever for
         self.bad: dict[int, tuple[int, str]] = {}  # steps along a gradient that is not finite
+        self.asked: set[int] = set()  # ids of leaves that autograd.grad was asked about
         self.closures: set[int] = set()  # optimizers that call the loss themselves
 
     def owner(self, p: Tensor) -> Tensor:
@@ -147,6 +148,7 @@ class Ledger(Listener):
         ):
             self.unreached.append(call)
         if not call.accumulate:
+            self.asked |= leaves.keys() & call.got.keys()
             return
         for key, g in call.got.items():
             p = self.owner(leaves[key])
