@@ -224,6 +224,32 @@ def binary_weights():
     return loop(model, loss)
 
 
+def signs_of_weights(doctored=False):
+    """The sign of a parameter is the first thing that a step asks for."""
+    x, _ = batch()
+    w, head = nn.Parameter(torch.randn(6, 8) / 3), nn.Linear(8, 3)
+    optimizer = torch.optim.Adam([w, *head.parameters()], 1e-2)
+
+    def step():
+        optimizer.zero_grad()
+        h = x @ ScaledSign.apply(w)
+        logits = head(h.tanh())
+        if doctored:
+            logits = logits + 1
+            with torch.no_grad():
+                logits[:, 0] *= 0.2
+        (logits * x[:, :3]).mean().backward()
+        optimizer.step()
+        w.data.clamp_(-1, 1)
+
+    return step
+
+
+@right
+def binary_connect():
+    return signs_of_weights()
+
+
 @right
 def bootstrap_your_own_latent():
     online = nn.ModuleList([net(6, 8), net(8, 8)])
@@ -921,6 +947,35 @@ def meta_learning_inner_step():
         return F.cross_entropy(torch.func.functional_call(m, fast, x), y)
 
     return loop(model, loss)
+
+
+def fast_weights(second, keep=None):
+    """Two inner steps: the second asks for gradients of tensors that have a graph."""
+    model = net(6, 8, 3)
+
+    def loss(m):
+        fast = dict(m.named_parameters())
+        for _ in range(2):
+            x, y = batch()
+            inner = F.cross_entropy(torch.func.functional_call(m, fast, x), y)
+            grads = torch.autograd.grad(inner, list(fast.values()), create_graph=second)
+            fast = {n: p - 0.1 * g for (n, p), g in zip(fast.items(), grads, strict=True)}
+        if keep is not None:
+            keep.append(fast)
+        x, y = batch()
+        return F.cross_entropy(torch.func.functional_call(m, fast, x), y)
+
+    return loop(model, loss)
+
+
+@right
+def two_inner_steps():
+    return fast_weights(True)
+
+
+@right
+def two_inner_steps_of_first_order():
+    return fast_weights(False)
 
 
 @right

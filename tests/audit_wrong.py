@@ -4,7 +4,7 @@ None of them comes from the catalog; most are bugs that were reported somewhere.
 """
 
 import torch
-from audit_right import Round, Saved, batch, classify, loop, net
+from audit_right import Round, Saved, batch, classify, fast_weights, loop, net, signs_of_weights
 from torch import nn
 from torch.autograd import Function
 from torch.nn import functional as F
@@ -669,6 +669,16 @@ def edited_under_no_grad():
     return loop(net(6, 8, 3), loss)
 
 
+@wrong("not the derivative of the loss")
+def binary_connect_edited():
+    return signs_of_weights(doctored=True)
+
+
+@wrong("earlier steps are still alive")
+def fast_weights_are_kept():
+    return fast_weights(True, keep=[])
+
+
 @wrong("weigh unequally")
 def unscaled_at_every_micro_batch():
     def body(m, o):
@@ -807,3 +817,17 @@ def momentum_not_saved():
 @wrong("does not go on as the run that was saved")
 def schedule_not_saved():
     return Saved("model", "optimizer")
+
+
+@wrong("go to others of the same shapes")
+def model_built_anew_in_every_round():
+    optimizer = torch.optim.Adam(net(6, 8, 3).parameters(), 1e-3)
+
+    def step():
+        model = net(6, 8, 3)
+        for _ in range(2):
+            optimizer.zero_grad()
+            classify(model).backward()
+            optimizer.step()
+
+    return step

@@ -58,6 +58,21 @@ def test_what_only_the_author_can_judge_is_a_note(name):
     assert any(words in what for what in said), said
 
 
+def test_a_tensor_that_nobody_trains_is_a_note():
+    """It gets gradients and is no parameter; one that autograd.grad is asked about is an input."""
+    notes = {
+        name: " ".join(note.what for note in bugzoo.audit(RIGHT[name]).notes)
+        for name in (
+            "gain_is_a_plain_tensor",
+            "gain_is_a_parameter",
+            "slope_of_the_output_at_the_inputs",
+        )
+    }
+
+    assert "Gained.gain gets gradients" in notes.pop("gain_is_a_plain_tensor")
+    assert not any(notes.values())
+
+
 @pytest.mark.parametrize("name", ["windows_that_fit", "last_window_is_flushed"])
 def test_a_loss_that_is_divided_says_that_accumulation_is_meant(name):
     """No note on the sum of micro-batches, then."""

@@ -89,6 +89,18 @@ def test_what_depends_on_intent_is_a_note_with_numbers():
     assert "two.weight" in idle
 
 
+def test_the_loss_scale_is_no_weight_of_a_micro_batch():
+    """A mean of two that goes through a GradScaler weighs 1, not 1024."""
+    assert not watched(programs.RIGHT["scaled_windows_that_are_divided"]).notes
+
+
+def test_a_hook_on_a_module_names_a_module():
+    """In a Sequential its name is a number, which reads as a count."""
+    (found,) = watched(watched_more.module_hooks_pile_up).findings
+
+    assert found.where == "module 2"
+
+
 @pytest.mark.parametrize("name", watched_more.NOTED)
 def test_what_only_the_author_can_judge_is_a_note(name):
     """Left-over windows, two points, shared memory, gradients that vanish: a word, no alarm."""

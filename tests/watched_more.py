@@ -463,6 +463,30 @@ def scaled_and_stepped_raw():
     yield from scaled("raw")
 
 
+def scaled_windows(parts):
+    """Two micro-batches of a mean loss for each step, through a GradScaler."""
+    model = net()
+    o = SGD(model.parameters(), 0.05)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=2)
+    yield model, o
+    for _ in range(STEPS):
+        o.zero_grad()
+        for _ in range(2):
+            scaler.scale(classify(model) / parts).backward()
+        scaler.step(o)
+        scaler.update()
+
+
+@right
+def scaled_windows_that_are_divided():
+    yield from scaled_windows(2)
+
+
+@noted("add up to a weight of 2 (at")
+def scaled_windows_that_are_not_divided():
+    yield from scaled_windows(1)
+
+
 # -- who is trained
 
 
@@ -712,3 +736,189 @@ def delayed_policy_and_two_critics():
                 for m, t in zip((pi, q1, q2), aims, strict=True):
                     for p, w in zip(m.parameters(), t.parameters(), strict=True):
                         w.lerp_(p, 0.01)
+
+
+# -- copies that hand their gradients over
+
+
+def copies(hand_over):
+    """A copy of the model takes two steps of its own and gives the model its last gradient."""
+    model = net()
+    o = Adam(model.parameters(), 1e-3)
+    yield model, o
+    for _ in range(STEPS):
+        o.zero_grad()
+        for _ in range(2):
+            mine = copy.deepcopy(model)
+            inner = SGD(mine.parameters(), 0.1)
+            for _ in range(2):
+                inner.zero_grad()
+                classify(mine).backward()
+                inner.step()
+            mine.zero_grad()
+            classify(mine).backward()
+            for p, q in zip(model.parameters(), mine.parameters(), strict=True):
+                if hand_over:
+                    p.grad = q.grad / 2 if p.grad is None else p.grad + q.grad / 2
+        o.step()
+
+
+@right
+def copies_hand_their_gradients_over():
+    yield from copies(True)
+
+
+@broken(audit="never get a gradient in")
+def copies_keep_their_gradients():
+    yield from copies(False)
+
+
+@right
+def workers_of_a_shared_model():
+    """Each starts its round from the model, and no optimizer ever steps it."""
+    shared = net()
+    each = [copy.deepcopy(shared) for _ in range(2)]
+    o = Adam(shared.parameters(), 1e-3)
+    yield [shared, *each], o
+    for _ in range(STEPS):
+        for mine in each:
+            mine.load_state_dict(shared.state_dict())
+            o.zero_grad()
+            mine.zero_grad()
+            classify(mine).backward()
+            for p, q in zip(mine.parameters(), shared.parameters(), strict=True):
+                q._grad = p.grad
+            o.step()
+
+
+# -- layers that learn their width from the first batch
+
+
+def lazy(clear):
+    """The optimizer is built before the parameters are; one layer is never used at all."""
+    model = nn.ModuleDict({"a": nn.LazyLinear(8), "b": nn.LazyBatchNorm1d(), "c": nn.LazyLinear(3)})
+    model["idle"] = nn.LazyLinear(2)
+    o = SGD(model.parameters(), 0.05, momentum=0.9)
+    yield model, o
+    for _ in range(STEPS):
+        if clear:
+            o.zero_grad()
+        x, y = batch()
+        F.cross_entropy(model["c"](model["b"](model["a"](x)).tanh()), y).backward()
+        o.step()
+
+
+@right
+def lazy_layers():
+    yield from lazy(True)
+
+
+@broken("gradients survive a step", "zero_grad() is missing")
+def lazy_layers_are_never_cleared():
+    yield from lazy(False)
+
+
+# -- a model that takes the place of the one that the optimizer was built for
+
+
+def folds(rebuilt):
+    """A new model for each fold, and a new optimizer for it, or not."""
+    models = [net() for _ in range(3)]
+    o = Adam(models[0].parameters(), 1e-3)
+    yield models, o
+    for k, model in enumerate(models):
+        if rebuilt and k:
+            o = Adam(model.parameters(), 1e-3)
+        for _ in range(4):
+            o.zero_grad()
+            model.zero_grad()
+            classify(model).backward()
+            o.step()
+
+
+@right
+def folds_with_optimizers_of_their_own():
+    yield from folds(True)
+
+
+@broken("go to others of the same shapes, models[1].0.weight")
+def folds_with_one_optimizer():
+    yield from folds(False)
+
+
+def loaded(before):
+    """A model comes out of a file, before the optimizer is built or after it."""
+    model = old = net()
+    if before:
+        model = copy.deepcopy(old)
+    o = Adam(model.parameters(), 1e-3)
+    if not before:
+        model = copy.deepcopy(old)
+        del old
+    yield [model], o
+    for _ in range(STEPS):
+        o.zero_grad()
+        model.zero_grad()
+        classify(model).backward()
+        o.step()
+
+
+@right
+def loaded_before_the_optimizer():
+    yield from loaded(True)
+
+
+@broken(audit="the model or a layer was replaced")
+def loaded_after_the_optimizer():
+    yield from loaded(False)
+
+
+# -- a tensor that is trained by nobody
+
+
+class Gained(nn.Module):
+    """A gain that is a plain tensor, or a parameter."""
+
+    def __init__(self, parameter):
+        super().__init__()
+        self.body = net()
+        gain = torch.ones(3)
+        self.gain = nn.Parameter(gain) if parameter else gain.requires_grad_()
+
+    def forward(self, x):
+        return self.gain * self.body(x)
+
+
+def gained(parameter):
+    model = Gained(parameter)
+    o = Adam(model.parameters(), 1e-3)
+    yield model, o
+    for _ in range(STEPS):
+        o.zero_grad()
+        classify(model).backward()
+        o.step()
+
+
+@right
+def gain_is_a_parameter():
+    yield from gained(True)
+
+
+@right
+def gain_is_a_plain_tensor():
+    yield from gained(False)
+
+
+@right
+def slope_of_the_output_at_the_inputs():
+    """Fixed inputs that ask for a gradient, as equations want them; the backward leaves one there too."""
+    model = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1))
+    o = Adam(model.parameters(), 1e-3)
+    yield model, o
+    x = torch.linspace(0, 1, 16)[:, None].requires_grad_()
+    for _ in range(STEPS):
+        u = model(x)
+        (du,) = torch.autograd.grad(u.sum(), x, create_graph=True)
+        o.zero_grad()
+        (du + u).square().mean().backward()
+        o.step()

@@ -120,7 +120,9 @@ class _Observed(Listener):
         self.names, self.scaled = graph.held(self.called), scale.used()
         for key, a in self.ledger.accounts.items():
             if key not in self.names:
-                a.name = self.called.get(key) or graph.variable_name(a.p)
+                a.name = (
+                    self.called.get(key) or graph.variable_name(a.p) or graph.attribute_name(a.p)
+                )
         self.lifetime.count()
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+
+from torch import Tensor
 
 from bugzoo.auditor import owners, shared
 from bugzoo.auditor.ledger import (
@@ -47,15 +50,28 @@ def _hooks(ledger: Ledger) -> Iterator[Finding]:
 def _nothing(ledger: Ledger, names: dict[int, str]) -> Iterator[Finding]:
     """Steps, and no parameter of any optimizer was ever given a gradient."""
     held = [p for params in ledger.params.values() for p in params if p.requires_grad]
-    used = any(not w.empty for p in held for w in ledger.weighings.get(id(p), []))
-    if held and not used and not any(ledger.got(p) for p in held):
-        more = f" and {len(held) - 1} more" if len(held) > 1 else ""
-        yield Finding(
-            "trajectory", "no parameter of an optimizer is ever given a gradient",
-            names.get(id(held[0]), "a parameter") + more, step=1,
-            cause="the loss does not depend on what is trained: a detach(), .data, item() or no_grad in "
-            "between, or the optimizer holds other parameters than the model uses",
-        )  # fmt: skip
+    if not held or any(ledger.fed(p) for p in held) or any(owners.stale(ledger, names)):
+        return
+    more = f" and {len(held) - 1} more" if len(held) > 1 else ""
+    yield Finding(
+        "trajectory", "no parameter of an optimizer is ever given a gradient",
+        names.get(id(held[0]), "a parameter") + more, step=1,
+        cause=_replaced(ledger, held)
+        or "the loss does not depend on what is trained: a detach(), .data, item() or no_grad in "
+        "between, or the optimizer holds other parameters than the model uses",
+    )  # fmt: skip
+
+
+def _replaced(ledger: Ledger, held: list[Tensor]) -> str:
+    """Do other parameters of the same shapes get the gradients?"""
+    mine = {id(p) for p in held}
+    others = [a for key, a in ledger.accounts.items() if key not in mine and a.entries]
+    if Counter(p.shape for p in held) - Counter(a.p.shape for a in others):
+        return ""
+    return (
+        f"the gradients (of {others[0].entries[0].line}) go to others of the same shapes: the model was "
+        "copied, loaded or built anew after the optimizer was built"
+    )
 
 
 def _twice(ledger: Ledger) -> Iterator[Finding]:

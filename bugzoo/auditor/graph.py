@@ -108,6 +108,16 @@ def variable_name(p: Tensor) -> str:
     return ""
 
 
+def attribute_name(p: Tensor) -> str:
+    """'Net.gain', where `p` is a plain attribute of a module."""
+    for module in gc.get_objects():
+        if issubclass(type(module), nn.Module):
+            for name, value in list(vars(module).items()):
+                if value is p:
+                    return f"{type(module).__name__}.{name}"
+    return ""
+
+
 def shape(t: Tensor) -> str:
     return "x".join(map(str, t.shape)) or "scalar"
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from bugzoo.auditor.ledger import Account, Ledger, Views, Weighing, where
 from bugzoo.finding import Note
 
+FEW = 3  # steps in which a tensor gets a gradient that nobody uses
+
 
 def notes(ledger: Ledger, names: dict[int, str]) -> Iterator[Note]:
     """Sums of micro-batches, scales, idle and left-over parameters, zeros in place of none."""
@@ -73,7 +75,7 @@ def _factor(w: Weighing) -> float | None:
 def _idle(ledger: Ledger, names: dict[int, str]) -> Iterator[Note]:
     owned = {id(p): p for ps in ledger.params.values() for p in ps}
     never = [
-        names.get(k, "a tensor") for k, p in owned.items() if p.requires_grad and not ledger.got(p)
+        names.get(k, "a tensor") for k, p in owned.items() if p.requires_grad and not ledger.fed(p)
     ]
     if never:
         more = f" and {len(never) - 1} more" if len(never) > 1 else ""
@@ -87,8 +89,19 @@ def _idle(ledger: Ledger, names: dict[int, str]) -> Iterator[Note]:
         if k not in owned and k in names and a.entries and not a.moved
     ]
     waiting = {
-        id(p) for o in ledger.session_optimizers for g in o.param_groups for p in g["params"]
+        id(p): p for o in ledger.session_optimizers for g in o.param_groups for p in g["params"]
     }
+    given = [
+        a for k, a in ledger.accounts.items()
+        if k not in owned | waiting.keys() and k not in names and k not in ledger.asked
+        and not a.moved and a.p.requires_grad and len({e.after for e in a.entries}) >= FEW
+        and not any(e.read or e.spent for e in a.entries)
+    ]  # fmt: skip
+    if given and owned and not ledger.read_by_user:
+        yield Note(
+            "idle", f"{where(given[0], len(given))} gets gradients, is no parameter of a module and in no "
+            "optimizer: it adds them up and never moves",
+        )  # fmt: skip
     for there, group in (
         ("in an optimizer that never steps", [a for a in left if id(a.p) in waiting]),
         ("in no optimizer", [a for a in left if id(a.p) not in waiting]),

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from bugzoo.auditor import graph
 from bugzoo.auditor.listener import Call, Listener
@@ -99,6 +100,7 @@ class Ledger(Listener):
         self.session_optimizers: list[Any] = []
         self.read_by_user = False  # gradients are looked at, whatever for
         self.bad: dict[int, tuple[int, str]] = {}  # steps along a gradient that is not finite
+        self.asked: set[int] = set()  # ids of leaves that autograd.grad was asked about
         self.closures: set[int] = set()  # optimizers that call the loss themselves
 
     def owner(self, p: Tensor) -> Tensor:
@@ -108,7 +110,7 @@ class Ledger(Listener):
             self._owners = {
                 q.data_ptr(): q
                 for o in self.session.optimizers for group in o.param_groups for q in group["params"]
-                if q.layout == torch.strided and q.numel()
+                if not is_lazy(q) and q.layout == torch.strided and q.numel()
             }  # fmt: skip
         if p.layout != torch.strided or not p.numel():
             return p
@@ -146,6 +148,7 @@ class Ledger(Listener):
         ):
             self.unreached.append(call)
         if not call.accumulate:
+            self.asked |= leaves.keys() & call.got.keys()
             return
         for key, g in call.got.items():
             p = self.owner(leaves[key])
@@ -260,6 +263,10 @@ class Ledger(Listener):
     def got(self, p: Tensor) -> bool:
         """Was `p` ever given a gradient?"""
         return id(p) in self.accounts and bool(self.accounts[id(p)].entries)
+
+    def fed(self, p: Tensor) -> bool:
+        """Was `p` ever given a gradient, by a backward or by hand?"""
+        return self.got(p) or any(not w.empty for w in self.weighings.get(id(p), []))
 
     def close(self) -> None:
         """The run is over: what was changed after its step and then cleared or left is on record."""

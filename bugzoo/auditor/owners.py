@@ -16,7 +16,7 @@ def findings(ledger: Ledger, names: dict[int, str], views: Views) -> Iterator[Fi
     yield from cut
     if not cut:
         yield from _starved(ledger, names)
-        yield from _stale(ledger, names)
+        yield from stale(ledger, names)
         yield from _nothing_moves(ledger, views)
 
 
@@ -30,17 +30,17 @@ def _cut(ledger: Ledger) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _stale(ledger: Ledger, names: dict[int, str]) -> Iterator[Finding]:
+def stale(ledger: Ledger, names: dict[int, str]) -> Iterator[Finding]:
     """The optimizer holds parameters of a model that is no longer there."""
     if not ledger.params or -1 in ledger.params:
         return
     owned = {id(p): p for ps in ledger.params.values() for p in ps}
-    lost = [p for key, p in owned.items() if key not in names and not ledger.got(p)]
+    lost = [p for key, p in owned.items() if key not in names and not ledger.fed(p)]
     alone = [
         a for key, a in ledger.accounts.items()
         if key not in owned and key in names and not a.moved and a.entries
     ]  # fmt: skip
-    idle = [p for key, p in owned.items() if not ledger.got(p)]
+    idle = [p for key, p in owned.items() if not ledger.fed(p)]
     if not alone:
         return
     shapes = Counter(tuple(p.shape) for p in idle)
@@ -75,7 +75,7 @@ def _starved(ledger: Ledger, names: dict[int, str]) -> Iterator[Finding]:
     """An optimizer that steps and steps, and no loss ever reaches any of its parameters."""
     for number, owned in ledger.params.items():
         steps = ledger.all_steps.count(number)
-        if steps < 3 or number < 0 or not owned or any(ledger.got(p) for p in owned):
+        if steps < 3 or number < 0 or not owned or any(ledger.fed(p) for p in owned):
             continue
         if len(ledger.params) < 2 or any(not p.requires_grad for p in owned):
             continue

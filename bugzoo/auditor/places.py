@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from bugzoo.checkup.stops import in_place
 
@@ -28,7 +29,9 @@ def written(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], func: Any)
 
 def place(t: Tensor) -> int:
     """Where the memory of `t` begins; views of one tensor share it. 0 where there is none."""
-    return t.untyped_storage().data_ptr() if t.layout == torch.strided else 0
+    if is_lazy(t) or t.layout != torch.strided:
+        return 0
+    return t.untyped_storage().data_ptr()
 
 
 def same(a: Tensor, b: Tensor) -> bool:

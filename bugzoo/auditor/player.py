@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from bugzoo.auditor import graph
 from bugzoo.auditor.contracts import Contracts
@@ -90,7 +91,8 @@ class Player:
                 found.setdefault(key, p)
             self.params = [
                 p for p in found.values()
-                if p.requires_grad and p.is_leaf and p.is_floating_point() and p.layout == torch.strided
+                if not is_lazy(p) and p.requires_grad and p.is_leaf
+                and p.is_floating_point() and p.layout == torch.strided
             ]  # fmt: skip
             self.index = {id(p): n for n, p in enumerate(self.params)}
         return self.params
@@ -111,6 +113,10 @@ class Player:
     def _inject(self) -> None:
         """The run stands before the first use of a parameter: move to the point, start the tape."""
         self.state = 2
+        if not self.start and any(
+            is_lazy(p) for o in self.session.optimizers for g in o.param_groups for p in g["params"]
+        ):
+            raise Astray("it has other parameters after its first step")
         with self.session.silence(), torch.no_grad():
             params = self._ready()
             if self.play and [tuple(p.shape) for p in params] != self.tape.shapes:
@@ -195,7 +201,11 @@ class Player:
 
     def opaque(self) -> None:
         """A Function is about to run: what parameters it uses inside is not to be seen."""
-        if self.state == 1 and torch.is_grad_enabled() and self._ready():
+        if self.state != 1 or not torch.is_grad_enabled():
+            return
+        with self.session.silence():  # what is asked of the parameters here is no use of them
+            there = self._ready()
+        if there:
             self._inject()
 
     def _event(self, kind: str, make: Callable[[], Any]) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import _SingleLevelFunction
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
@@ -183,6 +184,7 @@ class Session:
                 self.interceptor.ran(call)
             self._know(call)
             call.nodes, call.outputs, call.cotangents, call.results = [], (), (), ()
+            call.inputs = ()  # fast weights, with their graphs
             call.leaves = [(p, None) for p, _ in call.leaves]
             return result
 
@@ -243,6 +245,8 @@ class Session:
         name = getattr(func, "__name__", "")
         if name in ("_set_grad_enabled",):
             return func(*args, **kwargs)
+        if any(map(is_lazy, args)):  # a parameter that is being made, in a lazy layer
+            return self.perform(func, args, kwargs)
         if name == "__get__" and args and getattr(func.__self__, "__name__", "") == "grad":
             self.reads.add(id(args[0]))
         for listener in self.listeners:

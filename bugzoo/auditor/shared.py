@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from bugzoo.auditor import graph
 from bugzoo.auditor.ledger import Account, Ledger, Views, Weighing, independent
@@ -32,7 +33,7 @@ def tied(ledger: Ledger) -> list[tuple[Tensor, Tensor]]:
     met: dict[tuple[object, ...], Tensor] = {}
     found = []
     for p in {id(p): p for ps in ledger.params.values() for p in ps}.values():
-        if p.layout == torch.strided and p.numel():
+        if not is_lazy(p) and p.layout == torch.strided and p.numel():
             q = met.setdefault((p.data_ptr(), p.shape, p.stride()), p)
             if q is not p:
                 found.append((q, p))

@@ -39,7 +39,7 @@ class Calls(TorchFunctionMode):
     .reported(t)              the user reads the number of a tensor; told while `curious`
     .made(out, frame)         a function returned this tensor; told while `curious`
     .unclipped(p, frame)      clipping found no gradient in this parameter
-    .scaled(out)              a GradScaler has scaled this loss
+    .scaled(out, by)          a GradScaler has scaled this loss
     .steep(out, name, frame)  the result of a function whose slope is infinite somewhere
     .hooked()                 hooks on saved tensors are in force; asked while `curious`
     """
@@ -88,7 +88,7 @@ class Calls(TorchFunctionMode):
 
     def _multiplied(self, out: Tensor, args: Any, frame: Any) -> None:
         if frame.f_code.co_filename.endswith(SCALER):
-            self.listener.scaled(out)
+            self.listener.scaled(out, args[1])
 
     def _steep(self, name: str, out: Tensor, args: Any, frame: Any) -> None:
         other = args[1] if len(args) > 1 else None
@@ -160,19 +160,20 @@ def reductions(loss: Tensor) -> list[tuple[Any, str]]:
     return found
 
 
-def carries_scale(loss: Tensor) -> bool:
-    """Was this loss, or a term of it, scaled by a GradScaler?"""
+def carries_scale(loss: Tensor) -> Tensor | None:
+    """The scale, where a GradScaler has scaled this loss or a term of it."""
     near: list[Any] = [loss.grad_fn] if loss.grad_fn is not None else []
     seen = set(near)
     while near and len(seen) < 64:
         node = near.pop()
         if "bugzoo.scaled" in node.metadata:
-            return True
+            scale: Tensor = node.metadata["bugzoo.scaled"]
+            return scale
         for n, _ in node.next_functions:
             if n is not None and n not in seen and _numeric(n):
                 seen.add(n)
                 near.append(n)
-    return False
+    return None
 
 
 def leaves(node: Any) -> list[Tensor]:

@@ -57,7 +57,7 @@ def _all(roster: Roster) -> Iterator[tuple[str, str, Mapping[int, Any]]]:
             for kind in ON_MODULES:
                 hooks = getattr(module, kind, None)
                 if hooks:
-                    yield path or label, kind, hooks
+                    yield f"module {path}" if path else label, kind, hooks
 
 
 def _newest(hooks: Mapping[int, Any]) -> tuple[str, str]:

@@ -7,7 +7,7 @@ only the whole run does.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,6 +51,7 @@ class Window:
     empty: str = ""  # why the step had nothing to use: cleared, cut, zero; '' where it had
     cleared: Line = NOWHERE
     called: Line = NOWHERE  # the one line of its backward passes; nowhere where there are several
+    instead: tuple[str, ...] = ()  # parameters of the same shapes that got the gradients
 
 
 class Judge:
@@ -141,6 +142,7 @@ class Judge:
             window.empty = "cleared" if lost else none if step.taped else ""
             if step.called.text and not lost:
                 window.line = step.called
+            window.instead = self._instead(step) if window.empty == "cut" else ()
         window.wasted = [t for t in lost if t.wasted and not t.read and t.line.site in mine]
         self.windows[key].append(window)
         if len(self.trained) < 16:
@@ -176,6 +178,18 @@ class Judge:
             if task.spent:
                 self.weights.pop(task.number, None)
         ledger.forget()
+
+    def _instead(self, step: Step) -> tuple[str, ...]:
+        """Parameters in no optimizer that hold what was meant for those of this one, by their shapes."""
+        others = [
+            (a, p) for a, lots in self.ledger.lots.items()
+            if isinstance(a, Account) and a not in step.members and not a.owned
+            and any(not lot.spent for lot in lots) and (p := a.ref()) is not None
+        ]  # fmt: skip
+        mine = Counter(p.shape for a in step.members if (p := a.ref()) is not None)
+        if not mine or mine - Counter(p.shape for _, p in others):
+            return ()
+        return tuple(a.name for a, p in reversed(others) if p.shape in mine)
 
     def _early(self, step: Step, held: list[Account]) -> None:
         """Gradients of this step that came after the clip, and were never clipped."""

@@ -70,8 +70,8 @@ class Replicas:
             if a is None or b is None:
                 continue
             both = not torch.equal(a, pair.value) and not torch.equal(b, pair.value)
-            if not both:
-                continue  # one of them is stepped first, or is not trained at all
+            if not both or not all(x.owned or x.by_hand for x in pair.accounts):
+                continue  # one of them is stepped first, or is not trained at all, as a worker is
             pair.apart = True
             if (
                 pair.synced

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from bugzoo.watcher import samples
@@ -111,7 +112,7 @@ class Roster:
             model = ref()
             for path, module in model.named_modules() if model is not None else ():
                 for own, p in module._parameters.items():
-                    if p is not None and id(p) not in seen:
+                    if p is not None and id(p) not in seen and not is_lazy(p):
                         seen.add(id(p))
                         prefix = ".".join(filter(None, (label if several else "", path)))
                         yield f"{prefix}.{own}" if prefix else own, p, module
@@ -126,6 +127,8 @@ class Roster:
             if optimizer is not None:
                 for g, group in enumerate(optimizer.param_groups):
                     for k, p in enumerate(group["params"]):
+                        if is_lazy(p):
+                            continue
                         label = f"{self.titles[n]} " if len(self.optimizers) > 1 else ""
                         self.enter(p, names.get(id(p)) or f"group {label}{g}[{k}]").owned = True
         new = [a for a in self.accounts.values() if a not in before]
@@ -137,7 +140,15 @@ class Roster:
                     account.model = k
         return new
 
+    def waits(self) -> bool:
+        """Are there parameters of lazy layers, which nobody has made yet?"""
+        held = (o.param_groups for ref in self.optimizers if (o := ref()) is not None)
+        given = (m.parameters() for _, ref in self.models if (m := ref()) is not None)
+        return any(is_lazy(p) for groups in held for g in groups for p in g["params"]) or any(
+            is_lazy(p) for each in given for p in each
+        )
+
 
 def owned(optimizer: Optimizer) -> Iterable[Tensor]:
-    """The parameters that this optimizer updates."""
-    return (p for group in optimizer.param_groups for p in group["params"])
+    """The parameters that this optimizer updates; those of lazy layers once they are made."""
+    return (p for group in optimizer.param_groups for p in group["params"] if not is_lazy(p))

@@ -65,6 +65,12 @@ def _empty(log: Log, name: str, windows: list[Window], key: int) -> None:
         found = [w for w in windows if w.empty == why]
         if why == "cut" and log.has("strays"):
             continue  # said already: its parameters are those of another model
+        instead = [w for w in found if w.instead]
+        if instead and len(instead) >= len(found) - 1:
+            cause = (
+                f"they go to others of the same shapes, {_some(instead[0].instead)}, which are in no "
+                "optimizer: the model was copied, loaded or built anew after the optimizer was built"
+            )
         every = len(found) == len(windows) and (why == "cut" or len(found) >= 3)
         if found and (
             every or (why == "cut" and len(found) >= 2 and 2 * len(found) >= len(windows))

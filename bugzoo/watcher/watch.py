@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
@@ -119,7 +120,7 @@ class Watch:
         self._handles: list[Any] = []
         self._pointers: dict[int, Account] | None = None
         self._cleared = self._called = lines.NOWHERE
-        self._saved_hooks = self._cleared_known = False
+        self._saved_hooks = self._cleared_known = self._waits = False
         self._begun = 0.0
         self._terms = itertools.count()
         self._nodes: list[Any] = []  # handles of hooks on nodes of this step
@@ -192,6 +193,7 @@ class Watch:
     def _refresh(self) -> None:
         self.roster.refresh(self._names)
         self._names = {}  # an id may be another thing's by the next time
+        self._waits = self.roster.waits()
         for account in self.roster.accounts.values():
             if self.tap.watch(account):  # a new one, or one that is no longer frozen
                 p = account.ref()
@@ -223,15 +225,16 @@ class Watch:
     @_quiet
     def backward(self, loss: Tensor, line: lines.Line) -> None:
         self.tap.called = self._called = line
-        self.tap.scaled = self._scaling and calls.carries_scale(loss)
+        scale = calls.carries_scale(loss) if self._scaling else None
+        self.tap.scaled = scale is not None
         self._pointers = None
         for node, name in calls.reductions(loss):
-            self._nodes.append(node.register_prehook(functools.partial(self._weigh, name)))
+            self._nodes.append(node.register_prehook(functools.partial(self._weigh, name, scale)))
         if self.seals_on:
             self.seals.seal(loss.grad_fn)
 
     @_quiet
-    def _weigh(self, name: str, grads: Any) -> None:
+    def _weigh(self, name: str, scale: Tensor | None, grads: Any) -> None:
         """The cotangent of a reduction is the weight of its mean or sum in the whole."""
         g = grads[0]
         number = self.tap.task()
@@ -239,9 +242,10 @@ class Watch:
             return
         node = torch._C._current_autograd_node()
         handle = self.tap.samples.keep(g.detach().reshape(1).clone())
+        by = self.tap.samples.keep(scale) if scale is not None else None
         metadata: Any = node.metadata
         term = metadata.setdefault("bugzoo.term", next(self._terms))
-        self.tap.events.append(("weight", number, name, handle, calls.rows(node), term))
+        self.tap.events.append(("weight", number, name, handle, by, calls.rows(node), term))
 
     @_quiet
     def cleared(self, frame: Any) -> None:
@@ -249,11 +253,11 @@ class Watch:
             self._cleared, self._cleared_known = lines.caller(frame), True
 
     @_quiet
-    def scaled(self, out: Tensor) -> None:
+    def scaled(self, out: Tensor, by: Tensor) -> None:
         if out.grad_fn is not None:
             self._scaling = True
             node: Any = out.grad_fn
-            node.metadata["bugzoo.scaled"] = True
+            node.metadata["bugzoo.scaled"] = by.detach().reshape(1).clone()
 
     @_quiet
     def unclipped(self, p: Tensor, frame: Any) -> None:
@@ -343,6 +347,8 @@ class Watch:
     @_quiet
     def ran(self, layer: Layer, node: Any, output: Any) -> None:
         self._cleared_known = False
+        if self._waits:
+            self._refresh()
         if node is None:
             return
         self.lifetime.mark(node, self.now)
@@ -490,7 +496,11 @@ class Watch:
         self.calls.curious = self.forwards.curious = close
         if close:
             self.seals.exempt = {
-                b.data_ptr() for _, ref in self.roster.models if (m := ref()) for b in m.buffers()
+                b.data_ptr()
+                for _, ref in self.roster.models
+                if (m := ref())
+                for b in m.buffers()
+                if not is_lazy(b)
             }
 
     # -- replay
@@ -514,11 +524,12 @@ class Watch:
             judge.outputs.append((event[1], total))
             self.norms.doubt |= not finite(total)
         elif kind == "weight":
-            _, number, name, handle, rows, term = event
+            _, number, name, handle, by, rows, term = event
             if number in self.tap.ledger.tasks:
                 task = self.tap.ledger.tasks[number]
                 weight = numbers[handle][0]
-                judge.weights[task.number].append((name, weight, rows))
+                scale = numbers[by][0] if by else 1.0
+                judge.weights[task.number].append((name, weight / (scale or 1.0), rows))
                 task.terms.add(term)
                 task.weight = max(task.weight or 0.0, abs(weight))
         elif kind == "update":
