@@ -1,4 +1,7 @@
-"""Which leaf and which element is most wrong: all elements of a small leaf, bisection of a large one."""
+"""Which leaf and which element is most wrong: all elements of a small leaf, bisection of a large one.
+
+An element that lies on a kink, and whose gradient lies between its one-sided slopes, is not wrong.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ import torch
 from torch import Tensor
 
 from bugzoo.checkup.direction import Slope, dot, slope
-from bugzoo.checkup.judgement import Grads, number
+from bugzoo.checkup.judgement import Grads, between, number
 from bugzoo.checkup.target import Target, dense
 from bugzoo.finding import Finding
 from bugzoo.mismatch import compare
+
+NEAR = 1e-2  # of the largest: difference quotients of single elements in float32
 
 
 def locate(
@@ -21,8 +26,8 @@ def locate(
     dx: Grads,
     u: Grads,
     s: Slope,
-) -> tuple[Finding, int]:
-    """Which leaf and which element is most wrong: all elements of a small leaf, bisection of a large one."""
+) -> tuple[Finding | None, int]:
+    """The finding, None where all lies at kinks, and the number of its leaf."""
     leaves = target.leaves(inputs)
     center = target.plain(inputs)
     worst, chosen = -1.0, 0
@@ -38,12 +43,14 @@ def locate(
     if ours is None:
         cause = "autograd hands nothing to this leaf: the graph is cut, or backward returns None"
     if x.numel() <= 64:
-        true = torch.zeros_like(x.detach())
+        true, kinks = torch.zeros_like(x.detach()), 0
         for element in _elements(x):
-            true[element] = _coordinate(  # type: ignore[assignment]
-                target, inputs, leaves, chosen, element, g, center
-            )
+            b, kink = _coordinate(target, inputs, leaves, chosen, element, g, center, yours)
+            true[element] = b  # type: ignore[assignment]
+            kinks += kink
         found = compare(yours, true, name)
+        if kinks and found.error <= NEAR:
+            return None, chosen
         cause = cause or found.words.rpartition("; ")[2] * (found.words.count(";") > 1)
         gaps = (yours - true).abs().nan_to_num(0.0, 0.0, 0.0)
         element = tuple(int(i) for i in (gaps == gaps.max()).nonzero()[0]) if x.dim() else ()
@@ -52,8 +59,10 @@ def locate(
                        f"{int((gaps > 1e-3 * gaps.max()).sum())} of {x.numel()} elements", a, b,
                        found.error, cause=cause), chosen  # fmt: skip
     element = _bisect(target, inputs, leaves, chosen, yours, u, g, center)
-    b = _coordinate(target, inputs, leaves, chosen, element, g, center).real
-    a = number(yours[element])
+    true_there, kink = _coordinate(target, inputs, leaves, chosen, element, g, center, yours)
+    if kink:
+        return None, chosen
+    a, b = number(yours[element]), true_there.real
     total = max(abs(s.value), abs(dot(dx, u)), 1e-300)
     return Finding(
         "value", "the gradient is not the derivative", f"{name}{list(element)}", a, b,
@@ -62,17 +71,19 @@ def locate(
 
 
 def _coordinate(target: Target, inputs: tuple, leaves: list, leaf: int, element: tuple, g: tuple,
-                center: tuple) -> complex:  # fmt: skip
-    """The derivative by one element; of a complex one by both its parts."""
+                center: tuple, yours: Tensor) -> tuple[complex, bool]:  # fmt: skip
+    """The derivative by one element, of a complex one by both its parts; at a kink what is given, and True."""
     u: Grads = [None for _ in leaves]
     step = torch.zeros_like(leaves[leaf][1].detach())
     u[leaf] = step
     step[element] = 1.0
-    real = slope(target, inputs, u, g, center).value
+    s = slope(target, inputs, u, g, center)
+    real, mine = s.value, yours[element].item()
     if not step.is_complex():
-        return real
+        kink = s.kinked and mine != 0 and between(mine, s)
+        return (mine, True) if kink else (real, False)
     step[element] = 1j  # type: ignore[assignment]
-    return real + 1j * slope(target, inputs, u, g, center).value
+    return real + 1j * slope(target, inputs, u, g, center).value, False
 
 
 def _bisect(target: Target, inputs: tuple, leaves: list, leaf: int, yours: Tensor, u: Grads, g: tuple,

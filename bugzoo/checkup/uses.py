@@ -153,11 +153,14 @@ def lent(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
     given |= {f"cotangent {n}": b for n, b in enumerate(g)}
     before = {name: x.detach().clone() for name, x in given.items()}
     leaves = target.leaves(inputs)
-    held = [(x.grad, None if x.grad is None else x.grad._version) for _, x in leaves]
+    held = [(_grad(x), getattr(_grad(x), "_version", 0)) for _, x in leaves]
     dx = target.vjp(inputs, g, y, retain_graph=True)
     for (name, x), d, (old, version) in zip(leaves, dx, held, strict=True):
-        new, x.grad = x.grad, old
-        if d is not None and new is not None and (new is not old or new._version != version):
+        new = _grad(x)
+        if new is None or (new is old and new._version == version):
+            continue
+        x.grad = old
+        if d is not None:
             yield Finding(
                 "side_effect", "the backward writes into .grad, and returns a gradient too", name,
                 cause="autograd adds what backward returns: it counts twice",
@@ -166,6 +169,10 @@ def lent(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:
     for name, x in given.items():
         if not _identical(x.detach(), before[name]):
             yield _spoiled("the backward", name, x, before[name])
+
+
+def _grad(x: Tensor) -> Tensor | None:
+    return x.grad if x.is_leaf else None
 
 
 def twice(target: Target, inputs: tuple, gen: Generator) -> Iterator[Finding]:

@@ -156,6 +156,11 @@ def _explained(
                 [], [*notes, Note("stop_gradient", f"{what} {s.value:.4g} along a direction")]
             )
     found, leaf = locate(target, inputs, g, dx, u, s)
+    if found is None:
+        where = target.leaves(inputs)[leaf][0]
+        return Seen(
+            [], [*notes, Note("convention", f"a kink: the gradient of {where} is one-sided")]
+        )
     whole = dx[leaf]
     plain = whole is None or not whole.is_complex()  # a finding tells real parts only
     guard = limited(found) if plain and replay.names(target, inputs) else None
