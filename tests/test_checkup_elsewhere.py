@@ -224,6 +224,13 @@ def test_the_other_mode_is_on_for_its_own_variation_alone(training):
     assert layer[1].training is training
 
 
+@pytest.mark.parametrize("size", [(5, 5), (4, 3)])
+def test_a_deviation_of_one_number_throughout_is_zero(size):
+    """Not next to zero, where the slope is rounding."""
+    found = bugzoo.check(lambda x: x.std(), drawn(size, dtype=torch.float64))
+    assert found.ok, str(found)
+
+
 def test_a_draw_by_rejection_has_an_implicit_gradient():
     """torch's reparametrised gamma: right in distribution, and not the slope of the seeded draw."""
 

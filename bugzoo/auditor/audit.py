@@ -30,7 +30,7 @@ def audit(make_run: Callable[[], Any], *, seed: int = 0) -> Audit:
 
     `make_run()` builds model, data and optimizer afresh and returns a callable that trains for a
     few steps when it is called; one that does a single step a call, or an object with `.step()` or
-    `.step(n)`, will do. It is built and run about ten times and stopped after a few steps each
+    `.step(n)`, will do. It is built and run about eight times and stopped after a few steps each
     time. torch's, NumPy's and Python's global generators are seeded with `seed` before each time,
     and put back.
 

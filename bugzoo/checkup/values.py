@@ -48,7 +48,7 @@ def special_values(
             yield _put(target, inputs, number, name, column, value, "a constant column")
         if len(row) < x.numel() <= MANY and not symmetric(x):
             every = list(itertools.product(*map(range, x.shape)))
-            value = x[row[0]].item()
+            value = _short(x[row[0]].item())
             made = _put(target, inputs, number, name, every, value, "one number throughout")
             if made.name and _steady(target, made.inputs, number):
                 yield made
@@ -61,6 +61,11 @@ def special_values(
         for c in bounds:
             yield _put(target, inputs, number, name, row[:1], c, f"one element = {c:g}")
         yield _around(target, inputs, number, name, bounds)
+
+
+def _short(value: Any) -> Any:
+    """Of few binary digits, so that the mean of many is itself and not next to it."""
+    return value if isinstance(value, complex) else round(8 * value) / 8 or 0.125
 
 
 def _masks(inputs: tuple[Any, ...], x: Tensor) -> Iterator[tuple[int, Tensor]]:
