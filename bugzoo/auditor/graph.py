@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bugzoo.checkup.graph import nodes
+
 _TORCH = os.path.dirname(torch.__file__)
 _HERE = os.path.dirname(__file__)
 _SKIPPED = (_TORCH, _HERE, "<frozen", "<string>")
@@ -20,17 +22,7 @@ _SKIPPED = (_TORCH, _HERE, "<frozen", "<string>")
 
 def walk(outputs: Iterable[Any]) -> list[Any]:
     """All nodes below `outputs`, in an order that is the same for the same program."""
-    todo = [n for n in (node(y) for y in outputs) if n is not None]
-    seen: set[Any] = set()
-    found = []
-    while todo:
-        at = todo.pop()
-        if at in seen:
-            continue
-        seen.add(at)
-        found.append(at)
-        todo += [n for n, _ in at.next_functions if n is not None]
-    return found
+    return list(nodes(map(node, outputs)))
 
 
 def node(y: Any) -> Any:
@@ -42,9 +34,9 @@ def node(y: Any) -> Any:
     return torch.autograd.graph.get_gradient_edge(y).node if y.requires_grad else None
 
 
-def leaves(nodes: Iterable[Any]) -> list[tuple[Tensor, Any]]:
+def leaves(found: Iterable[Any]) -> list[tuple[Tensor, Any]]:
     """The leaf tensors among the nodes, with the node that collects each one's gradient."""
-    return [(n.variable, n) for n in nodes if hasattr(n, "variable")]
+    return [(n.variable, n) for n in found if hasattr(n, "variable")]
 
 
 def frame() -> FrameType | None:

@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 
-from bugzoo.auditor.patching import patched
 from bugzoo.auditor.program import Program
 from bugzoo.auditor.walk import Walk, walk
+from bugzoo.checkup.patching import patched
 from bugzoo.errors import named
 from bugzoo.finding import Finding, Note
 

@@ -28,8 +28,8 @@ from torch.overrides import TorchFunctionMode
 from bugzoo.auditor import graph
 from bugzoo.auditor.hooks import hooking, module_hooking
 from bugzoo.auditor.listener import Call, Listener
-from bugzoo.auditor.patching import patched
 from bugzoo.auditor.places import place, written
+from bugzoo.checkup.patching import patched
 
 
 class Session:

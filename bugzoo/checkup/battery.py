@@ -24,7 +24,7 @@ from bugzoo.checkup import (
     variations,
 )
 from bugzoo.checkup.conventions import overwritten
-from bugzoo.checkup.direction import symmetric
+from bugzoo.checkup.direction import normal, symmetric
 from bugzoo.checkup.given import written
 from bugzoo.checkup.guards import guarded
 from bugzoo.checkup.judgement import raised
@@ -321,9 +321,9 @@ def moved_off(
         with torch.no_grad():
             for n in sorted(special):
                 x = leaves[n][1]
-                x.add_(_normal(x, gen), alpha=ASIDE)
+                x.add_(normal(x, gen).to(x), alpha=ASIDE)
             for x in parameters:
-                x.mul_(1 + ASIDE * _normal(x, gen))
+                x.mul_(1 + ASIDE * normal(x, gen).to(x))
             for x in scalars:
                 x.mul_(1 + ASIDE)
         yield bool(special or parameters or scalars), special
@@ -336,13 +336,6 @@ def _special(x: Tensor) -> bool:
     if x.is_complex():
         return not bool(x.imag.any()) and not symmetric(x)
     return x.is_floating_point() and bool((x == x.reshape(-1)[0]).all())
-
-
-def _normal(x: Tensor, gen: Generator) -> Tensor:
-    drawn = torch.randn(x.shape, generator=gen, dtype=torch.float64)
-    if x.is_complex():
-        drawn = torch.complex(drawn, torch.randn(x.shape, generator=gen, dtype=torch.float64))
-    return drawn.to(x)
 
 
 def wide(target: Target, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

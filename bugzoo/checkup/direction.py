@@ -62,13 +62,19 @@ def randoms(tensors: Sequence[Tensor], gen: Generator) -> list[Tensor]:
     """A normal direction for each tensor, scaled to its typical size where that is below one."""
     made = []
     for x in tensors:
-        drawn = torch.randn(x.shape, generator=gen, dtype=torch.float64)
-        if x.is_complex():
-            drawn = torch.complex(drawn, torch.randn(x.shape, generator=gen, dtype=torch.float64))
+        drawn = normal(x, gen)
         if symmetric(x):
             drawn = drawn + drawn.mT.conj()
         made.append((drawn * size(x)).to(x.dtype).to(x.device))
     return made
+
+
+def normal(x: Tensor, gen: Generator) -> Tensor:
+    """Normal numbers in the shape of x, in float64, or complex where x is."""
+    drawn = torch.randn(x.shape, generator=gen, dtype=torch.float64)
+    if x.is_complex():
+        drawn = torch.complex(drawn, torch.randn(x.shape, generator=gen, dtype=torch.float64))
+    return drawn
 
 
 def symmetric(x: Tensor) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import _SingleLevelFunction
 
 from bugzoo.checkup import surrogate
+from bugzoo.checkup.patching import patched
 from bugzoo.checkup.target import Target
 
 
@@ -65,16 +66,8 @@ class Inner:
                 inner.busy = False
             return out
 
-        before = vars(_SingleLevelFunction).get("apply")
-        home: Any = _SingleLevelFunction
-        home.apply = classmethod(apply)
-        try:
+        with patched(_SingleLevelFunction, "apply", classmethod(apply)):
             yield
-        finally:
-            if before is None:
-                del home.apply
-            else:
-                home.apply = before
 
 
 def _line(below: Callable[..., Any], args: tuple[Any, ...], out: Any) -> Line | None:

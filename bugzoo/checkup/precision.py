@@ -16,7 +16,7 @@ from bugzoo.checkup import replay
 from bugzoo.checkup.given import described
 from bugzoo.checkup.judgement import cotangents
 from bugzoo.checkup.sizes import all_sizes, resized
-from bugzoo.checkup.target import Rejected, Target, copies, dense
+from bugzoo.checkup.target import Rejected, Target, copies, dense, weight
 from bugzoo.checkup.variation import accepts
 from bugzoo.finding import Finding
 from bugzoo.mismatch import compare
@@ -94,7 +94,7 @@ def beyond(target: Target, given: tuple[Any, ...], gen: Generator) -> list[Findi
     dtypes = {x.dtype for x in given if isinstance(x, Tensor) and x.is_floating_point()}
     if len(dtypes) != 1 or not dtypes <= {torch.float16, torch.bfloat16}:
         return []
-    calls = _calls(target, given)
+    calls = len(replay.calls(target, given))
     found: list[Finding] = []
     if calls and dtypes == {torch.float16}:
         for n, x in enumerate(given):
@@ -104,29 +104,16 @@ def beyond(target: Target, given: tuple[Any, ...], gen: Generator) -> list[Findi
                     made[n].mul_(far / float(x.detach().abs().max().clamp(min=1e-3)))
                 found = found or _overflows(target, made, gen)
     for size in sorted(all_sizes(given)):
-        if calls and not found and size < MANY and _numbers(given) * MANY <= ROOM * size:
+        if calls and not found and size < MANY and weight(given) * MANY <= ROOM * size:
             made = resized(given, {size: MANY}, gen)
             # One call as before: what autograd itself sums over calls is not the Function's doing.
-            if accepts(target, made) and _calls(target, made) == calls:
+            if accepts(target, made) and len(replay.calls(target, made)) == calls:
                 ones = [torch.ones_like(t) for t in target.plain(made)]
                 found = [
                     replace(f, inputs=described(made))
                     for f in _compared(target, made, copies(made, torch.float64), ones)
                 ]
     return found
-
-
-def _numbers(inputs: tuple[Any, ...]) -> int:
-    return sum(x.numel() for x in inputs if isinstance(x, Tensor))
-
-
-def _calls(target: Target, inputs: tuple[Any, ...]) -> int:
-    with replay.opened() as met:
-        try:
-            target.forward(inputs)
-        except Exception:
-            return 0
-    return len(met)
 
 
 def _overflows(target: Target, inputs: tuple[Any, ...], gen: Generator) -> list[Finding]:

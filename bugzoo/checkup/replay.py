@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd import function as engine
 
+from bugzoo.checkup.patching import patched
 from bugzoo.checkup.target import Rejected, Target
 
 Grads = list[Tensor | None]
@@ -62,12 +63,17 @@ def _shapes_match(target: Target, inputs: tuple, g: tuple, met: list[type]) -> b
 
 def names(target: Target, inputs: tuple[Any, ...]) -> list[str]:
     """The custom Functions that a call goes through."""
+    return list(dict.fromkeys(f"{m.__module__}.{m.__qualname__}" for m in calls(target, inputs)))
+
+
+def calls(target: Target, inputs: tuple[Any, ...]) -> list[type]:
+    """The same as classes, one for each call of them."""
     with opened() as met:
         try:
             target.forward(inputs)
         except Rejected:
             return []
-    return list(dict.fromkeys(f"{m.__module__}.{m.__qualname__}" for m in met))
+    return met
 
 
 @contextmanager
@@ -90,12 +96,5 @@ def opened() -> Iterator[list[type]]:
             return out
         return cls.forward(ctx, *args)
 
-    had = base.__dict__.get("apply")
-    base.apply = classmethod(apply)  # type: ignore[attr-defined]
-    try:
+    with patched(base, "apply", classmethod(apply)):
         yield met
-    finally:
-        if had is None:
-            del base.apply  # type: ignore[attr-defined]
-        else:
-            base.apply = had

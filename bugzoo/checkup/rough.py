@@ -7,6 +7,7 @@ formula. What is off by more, or has no such reason, stays a finding.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bugzoo.checkup import replay
 from bugzoo.checkup.direction import Slope, slope
+from bugzoo.checkup.graph import nodes
 from bugzoo.checkup.target import Rejected, Target, copies, dense
 from bugzoo.finding import Finding, Note
 
@@ -117,16 +119,9 @@ def _encoded(target: Target, inputs: tuple[Any, ...]) -> bool:
     y = target.forward(inputs)
     if any(t.dtype in CODES for t in y):
         return False
-    seen: set[Any] = set()
-    todo = [t.grad_fn for t in y if t.grad_fn is not None]
-    while todo and len(seen) < 500:
-        node = todo.pop()
-        if node in seen:
-            continue
-        seen.add(node)
+    for node in islice(nodes(t.grad_fn for t in y), 500):
         if hasattr(type(node), "_forward_cls"):
-            kept = [*node.saved_tensors, *vars(node).values()]  # type: ignore[attr-defined]
+            kept = [*node.saved_tensors, *vars(node).values()]
             if any(isinstance(t, Tensor) and t.dtype in CODES for t in kept):
                 return True
-        todo += [n for n, _ in node.next_functions if n is not None]
     return False

@@ -9,12 +9,14 @@ One that brings a Function of its own into the second graph claims it: a defect 
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from bugzoo.checkup.direction import dot, randoms
+from bugzoo.checkup.graph import nodes
 from bugzoo.checkup.judgement import Seen, cotangents
 from bugzoo.checkup.target import Target, copies, dense
 from bugzoo.errors import named
@@ -104,16 +106,5 @@ def _once(cls: type) -> bool:
 
 def _functions(roots: list[Any]) -> set[type]:
     """The custom Functions whose nodes a graph holds."""
-    found: set[type] = set()
-    seen: set[Any] = set()
-    todo = [r for r in roots if r is not None]
-    while todo:
-        node = todo.pop()
-        if node in seen or len(seen) > 5000:
-            continue
-        seen.add(node)
-        kind = getattr(type(node), "_forward_cls", None)
-        if kind is not None and not kind.__module__.startswith("torch."):
-            found.add(kind)
-        todo += [n for n, _ in node.next_functions if n is not None]
-    return found
+    kinds = {getattr(type(n), "_forward_cls", None) for n in islice(nodes(roots), 5000)}
+    return {k for k in kinds if k is not None and not k.__module__.startswith("torch.")}

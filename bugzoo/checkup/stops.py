@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from bugzoo.checkup.inner import Inner
+from bugzoo.checkup.patching import patched
 from bugzoo.checkup.target import Target
 
 
@@ -78,13 +79,10 @@ class Stops(Target):
             self.left = True
             return numpy(x, *args, **options)
 
-        Tensor.numpy = left  # type: ignore[assignment, method-assign]
-        Tensor.detach = detach  # type: ignore[assignment, method-assign]
         try:
-            yield
+            with patched(Tensor, "numpy", left), patched(Tensor, "detach", detach):
+                yield
         finally:
-            Tensor.numpy = numpy  # type: ignore[method-assign]
-            Tensor.detach = base  # type: ignore[method-assign]
             self.recorded = True
 
 

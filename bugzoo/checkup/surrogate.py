@@ -9,11 +9,13 @@ not of the one draw.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
+from bugzoo.checkup.graph import nodes
 from bugzoo.checkup.target import Rejected, Target, copies, dense, put_back
 
 POINTS = (1.0, 1.7, -0.6)  # the inputs times this
@@ -35,14 +37,7 @@ def find(target: Target, inputs: tuple[Any, ...], gen: Generator) -> dict[int, s
 
 def _draws(y: Tensor) -> bool:
     """Does a node of its graph draw by rejection?"""
-    seen: set[Any] = set()
-    todo: list[Any] = [y.grad_fn]
-    while todo and len(seen) < 1000:
-        node = todo.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            todo += [n for n, _ in node.next_functions]
-    return any(node.name().startswith(DRAWS) for node in seen)
+    return any(n.name().startswith(DRAWS) for n in islice(nodes([y.grad_fn]), 1000))
 
 
 def _slots(inputs: tuple[Any, ...]) -> list[int]:

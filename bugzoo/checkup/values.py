@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bugzoo.checkup.direction import symmetric
+from bugzoo.checkup.graph import nodes
 from bugzoo.checkup.target import Rejected, Target, copies, dense, put_back
 from bugzoo.checkup.variation import Variation
 
@@ -81,7 +82,8 @@ def _steady(target: Target, inputs: tuple[Any, ...], leaf: int) -> bool:
     eigenvalues its vectors are any, and torch's own gradient is NaN."""
     x = target.leaves(inputs)[leaf][1]
     try:
-        names, before = _nodes(target.forward(inputs)), target.plain(inputs)
+        names = {n.name() for n in nodes(y.grad_fn for y in target.forward(inputs))}
+        before = target.plain(inputs)
         with put_back([x]), torch.no_grad():
             x.add_(torch.linspace(-1, 1, x.numel()).sin().to(x).reshape(x.shape), alpha=1e-6)
             after = target.plain(inputs)
@@ -92,17 +94,6 @@ def _steady(target: Target, inputs: tuple[Any, ...], leaf: int) -> bool:
     return [y.shape for y in before] == [y.shape for y in after] and all(
         torch.allclose(dense(a), dense(b), 1e-3, 1e-2) for a, b in zip(before, after, strict=True)
     )
-
-
-def _nodes(y: tuple[Tensor, ...]) -> set[str]:
-    """The names of all nodes in the graph of some outputs."""
-    open_, seen = [t.grad_fn for t in y], set()
-    while open_:
-        node = open_.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            open_ += [parent for parent, _ in node.next_functions]
-    return {node.name() for node in seen}
 
 
 def _around(
