@@ -109,6 +109,30 @@ def test_unknown_names_come_with_near_ones(call):
 
 
 @pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("f", "expected FILE.py::NAME"),
+        ("gone.py::f", "there is no file gone.py"),
+        ("notes.md::f", "notes.md is no Python file; expected FILE.py::NAME"),
+        ("broken.py::f", "broken.py cannot be run: SyntaxError"),
+        ("ops.py::g", "ops.py holds no 'g'"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_one_message(call, tmp_path, monkeypatch, address, said):
+    """Of an operation to check: exit code 2, no traceback."""
+    (tmp_path / "notes.md").write_text("# Notes")
+    (tmp_path / "broken.py").write_text("def f(:")
+    (tmp_path / "ops.py").write_text("def f(x):\n    return x\n")
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call("check", address, "--inputs", "ops.py::f")
+
+    assert code == 2
+    assert out == ""
+    assert said in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ("lst",),

@@ -16,6 +16,8 @@ def named(address: str, what: str) -> Any:
     path = Path(file)
     if not path.is_file():
         raise UserError(f"{what} '{address}': there is no file {path}")
+    if path.suffix != ".py":
+        raise UserError(f"{what} '{address}': {path} is no Python file; expected FILE.py::NAME")
     module_name = f"bugzoo_user_{path.stem}"
     module = sys.modules.get(module_name)
     if module is None or getattr(module, "__file__", None) != str(path.resolve()):
