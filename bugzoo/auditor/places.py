@@ -1,7 +1,8 @@
-"""Which memory an operation writes into, where a tensor's begins, and whether two are the same."""
+"""Which tensors an operation is given, what memory it writes into, and whether two tensors are the same."""
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from typing import Any
 
 import torch
@@ -25,6 +26,14 @@ def written(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], func: Any)
     if isinstance(first, Tensor):
         return [first]
     return [t for t in first if isinstance(t, Tensor)] if isinstance(first, list | tuple) else []
+
+
+def holds(args: Iterable[Any], ids: Container[int]) -> bool:
+    """Is one of these tensors among the arguments, or in a list or tuple of them?"""
+    return any(
+        id(a) in ids if isinstance(a, Tensor) else isinstance(a, list | tuple) and holds(a, ids)
+        for a in args
+    )
 
 
 def place(t: Tensor) -> int:

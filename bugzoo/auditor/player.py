@@ -22,7 +22,7 @@ from bugzoo.auditor import graph
 from bugzoo.auditor.contracts import Contracts
 from bugzoo.auditor.directions import normal, typical
 from bugzoo.auditor.listener import Call, Stop
-from bugzoo.auditor.places import place, written
+from bugzoo.auditor.places import holds, place, written
 from bugzoo.auditor.results import BENT, bent, dot, equal, floats, mapped
 from bugzoo.auditor.session import Session
 from bugzoo.auditor.tape import Astray, Loss, Tape
@@ -97,17 +97,10 @@ class Player:
             self.index = {id(p): n for n, p in enumerate(self.params)}
         return self.params
 
-    def _uses(self, args: Any) -> bool:
-        return any(
-            id(a) in self.index if isinstance(a, Tensor)
-            else isinstance(a, list | tuple) and self._uses(a)
-            for a in args
-        )  # fmt: skip
-
     def _maybe_inject(self, args: Any) -> None:
         if self.state == 1 and torch.is_grad_enabled():
             self._ready()
-            if self._uses(args):
+            if holds(args, self.index):
                 self._inject()
 
     def _inject(self) -> None:

@@ -28,7 +28,7 @@ from torch.overrides import TorchFunctionMode
 from bugzoo.auditor import graph
 from bugzoo.auditor.hooks import hooking, module_hooking
 from bugzoo.auditor.listener import Call, Listener
-from bugzoo.auditor.places import place, written
+from bugzoo.auditor.places import holds, place, written
 from bugzoo.checkup.patching import patched
 
 
@@ -257,7 +257,7 @@ class Session:
                 for listener in self.listeners:
                     listener.before_write(targets)
             self._written(targets)
-        elif self.pending and torch.is_grad_enabled() and self.uses_known(args):
+        elif self.pending and torch.is_grad_enabled() and holds(args, self.known):
             self._finish_hand_step()
         if self.interceptor is not None:
             return self.interceptor.op(func, args, kwargs)
@@ -284,13 +284,6 @@ class Session:
         if self.pending and not self.quiet:
             self.pending = False
             self.stepped(None)
-
-    def uses_known(self, args: Any) -> bool:
-        return any(
-            id(a) in self.known if isinstance(a, Tensor)
-            else isinstance(a, list | tuple) and self.uses_known(a)
-            for a in args
-        )  # fmt: skip
 
     def perform(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.inside += 1
